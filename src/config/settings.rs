@@ -1,0 +1,167 @@
+//! The checked settings.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Secret;
+
+/// The whole configuration, checked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where this was read from.
+    pub path: PathBuf,
+    /// Where snapshots go.
+    pub store: StoreSettings,
+    /// The daemon's own.
+    pub daemon: DaemonSettings,
+    /// The sites, in the order of the file; names are unique.
+    pub sites: Vec<SiteSettings>,
+}
+
+/// Where snapshots go.
+#[derive(Debug, Clone)]
+pub enum StoreSettings {
+    /// `file:///path`
+    Local {
+        /// The directory; must exist.
+        path: PathBuf,
+    },
+    /// `s3://bucket/prefix`
+    S3(S3Settings),
+}
+
+/// An S3 bucket and how to reach it.
+#[derive(Debug, Clone)]
+pub struct S3Settings {
+    /// The bucket's name.
+    pub bucket: String,
+    /// The keys' prefix, without slashes at its ends; may be empty.
+    pub prefix: String,
+    /// The region; `None` takes the AWS chain's.
+    pub region: Option<String>,
+    /// The endpoint's URL for servers that aren't AWS.
+    pub endpoint: Option<String>,
+    /// Whether the bucket is named in the path instead of the host name.
+    pub path_style: bool,
+    /// Who we are to the store.
+    pub credentials: Credentials,
+}
+
+/// Who we are to the store.
+#[derive(Debug, Clone)]
+pub enum Credentials {
+    /// The AWS chain: environment, profile, web identity, ECS, instance role.
+    Chain,
+    /// A key pair.
+    Keys {
+        /// The access key's id.
+        id: String,
+        /// The secret, read from a file or a systemd credential.
+        secret: Secret,
+    },
+}
+
+/// The daemon's own settings.
+#[derive(Debug, Clone)]
+pub struct DaemonSettings {
+    /// The control socket. Default `/run/wp-backup-agent/control.sock`.
+    pub socket: PathBuf,
+    /// The directory of local state. Default `/var/lib/wp-backup-agent`.
+    pub state: PathBuf,
+    /// Groups and users that may use the socket beside root and the daemon's own user: the socket file's group.
+    pub socket_group: Option<String>,
+}
+
+/// A site's name: 1 to 64 of `[a-z0-9._-]`, starting with a letter or digit. Part of object keys and file names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SiteName(String);
+
+impl SiteName {
+    /// Takes a name that follows the rules.
+    pub fn new(name: &str) -> Option<Self> {
+        let mut bytes = name.bytes();
+        let first = bytes.next()?;
+        let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        (name.len() <= 64 && fine(first) && bytes.all(|b| fine(b) || matches!(b, b'.' | b'_' | b'-')))
+            .then(|| Self(name.to_owned()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SiteName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One WordPress site.
+#[derive(Debug, Clone)]
+pub struct SiteSettings {
+    /// Its name in keys, commands and messages.
+    pub name: SiteName,
+    /// WordPress's root directory (where wp-load.php is); `None` when only `content_dir` is given.
+    pub root: Option<PathBuf>,
+    /// wp-content.
+    pub content_dir: PathBuf,
+    /// The table prefix, for labels and for the cross-check. Default from wp-config.php, else `wp_`.
+    pub table_prefix: String,
+    /// The database.
+    pub database: DatabaseSettings,
+    /// When to run: 5-field cron; `None` runs on request only.
+    pub schedule: Option<String>,
+    /// The schedule's time zone; `None` is the system's.
+    pub time_zone: Option<String>,
+    /// The owner's own exclude patterns, relative to wp-content, globs.
+    pub exclude: Vec<String>,
+    /// Whether the vetted default excludes apply. Default true.
+    pub default_excludes: bool,
+    /// How long a WordPress update that is under way is waited for. Default 10 minutes.
+    pub update_wait: Duration,
+}
+
+/// A database and how to reach it.
+#[derive(Debug, Clone)]
+pub struct DatabaseSettings {
+    /// Where the server listens.
+    pub address: Address,
+    /// The account.
+    pub user: String,
+    /// Its password; empty for socket authentication.
+    pub password: Secret,
+    /// The schema.
+    pub name: String,
+    /// Transport security for TCP.
+    pub tls: Tls,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// A Unix socket.
+    Socket(PathBuf),
+    /// A host and port.
+    Tcp {
+        /// Name or address.
+        host: String,
+        /// Default 3306.
+        port: u16,
+    },
+}
+
+/// Transport security for TCP connections to the database.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Tls {
+    /// None. The default for loopback.
+    #[default]
+    Off,
+    /// Required, with the server's certificate checked against the bundled roots or this CA file.
+    Required {
+        /// A PEM file of the authority that signed the server's certificate.
+        ca_file: Option<PathBuf>,
+    },
+}

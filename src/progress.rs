@@ -1,0 +1,175 @@
+//! What a run tells while it is under way. The library never prints: it reports events to a
+//! [`Progress`] observer; the command line, the daemon and the tests each bring their own.
+
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+
+/// The steps of a run, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Reading the parent, opening the store.
+    #[default]
+    Preparing,
+    /// Waiting until a WordPress update that is under way is over.
+    WaitingForUpdate,
+    /// Step 1: the walk that hashes and uploads what is new.
+    Files,
+    /// Step 2: the database, one point in time.
+    Database,
+    /// Step 3: the second look at the files.
+    SecondLook,
+    /// Step 4: what the database names exists among the files.
+    CrossCheck,
+    /// Step 5: the manifest.
+    Commit,
+    /// Reading a snapshot back.
+    Restoring,
+    /// Over.
+    Done,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A step began.
+    Phase(Phase),
+    /// What the parent snapshot held, as an estimate of what is to come.
+    Expected {
+        /// Entries in the list of files.
+        entries: u64,
+        /// Bytes of file content.
+        bytes: u64,
+    },
+    /// Directory entries met by the walk.
+    Walked {
+        /// How many since the last such event.
+        entries: u64,
+        /// Their bytes of content, whether read or known to be unchanged.
+        bytes: u64,
+    },
+    /// Content read and hashed because it is new or changed.
+    Read {
+        /// Bytes since the last such event.
+        bytes: u64,
+    },
+    /// Rows of a table read.
+    Rows {
+        /// The table's name, lossily decoded.
+        table: String,
+        /// Rows since the last such event.
+        rows: u64,
+        /// Bytes of SQL since the last such event.
+        bytes: u64,
+    },
+    /// A pack reached the store.
+    Uploaded {
+        /// Stored bytes of the pack.
+        bytes: u64,
+    },
+    /// Bytes written by a restore.
+    Written {
+        /// Bytes since the last such event.
+        bytes: u64,
+    },
+    /// Something worth a line in the log, for a person.
+    Note(String),
+}
+
+/// An observer of a run. Called from several threads; must not block.
+pub trait Progress: Send + Sync {
+    /// Takes note of one event.
+    fn event(&self, event: Event);
+}
+
+/// An observer that doesn't look.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn event(&self, _event: Event) {}
+}
+
+/// A run's figures so far: what `status` and the progress stream show.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figures {
+    /// The step under way.
+    pub phase: Phase,
+    /// Entries the parent had: the estimate for `walked_entries`.
+    pub expected_entries: u64,
+    /// Bytes of content the parent had: the estimate for `walked_bytes`.
+    pub expected_bytes: u64,
+    /// Entries met by the walk.
+    pub walked_entries: u64,
+    /// Their bytes of content.
+    pub walked_bytes: u64,
+    /// Bytes of content read because they are new or changed.
+    pub read_bytes: u64,
+    /// The table being read.
+    pub table: Option<String>,
+    /// Rows read from all tables.
+    pub rows: u64,
+    /// Bytes of SQL made from them.
+    pub sql_bytes: u64,
+    /// Packs that reached the store.
+    pub uploaded_packs: u64,
+    /// Their stored bytes.
+    pub uploaded_bytes: u64,
+    /// Bytes written by a restore.
+    pub written_bytes: u64,
+    /// The last note.
+    pub note: Option<String>,
+}
+
+/// An observer that adds events up.
+#[derive(Debug, Default)]
+pub struct Tally(Mutex<Figures>);
+
+impl Tally {
+    /// The figures as they stand.
+    pub fn figures(&self) -> Figures {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Figures> {
+        // A poisoned tally only means that another observer panicked between two additions.
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Progress for Tally {
+    fn event(&self, event: Event) {
+        let mut figures = self.lock();
+        match event {
+            Event::Phase(phase) => {
+                figures.phase = phase;
+                if phase == Phase::SecondLook {
+                    figures.walked_entries = 0;
+                    figures.walked_bytes = 0;
+                }
+            }
+            Event::Expected { entries, bytes } => {
+                figures.expected_entries = entries;
+                figures.expected_bytes = bytes;
+            }
+            Event::Walked { entries, bytes } => {
+                figures.walked_entries += entries;
+                figures.walked_bytes += bytes;
+            }
+            Event::Read { bytes } => figures.read_bytes += bytes,
+            Event::Rows { table, rows, bytes } => {
+                figures.table = Some(table);
+                figures.rows += rows;
+                figures.sql_bytes += bytes;
+            }
+            Event::Uploaded { bytes } => {
+                figures.uploaded_packs += 1;
+                figures.uploaded_bytes += bytes;
+            }
+            Event::Written { bytes } => figures.written_bytes += bytes,
+            Event::Note(text) => figures.note = Some(text),
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The entries of a snapshot's lists, as they stand in the store: one JSON object a line (docs/FORMAT.md, "Lists").
+//!
+//! `C` is how an entry names its chunks: a [`ChunkRef`] in the store; a draft's own form while a run is under way.
+
+use serde::{Deserialize, Serialize};
+
+use super::byte_text::ByteText;
+use super::ids::{ChunkId, PackName};
+
+/// Where a chunk's content is: in plaintext positions of a pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// The pack.
+    pub pack: PackName,
+    /// Offset and length of the zstd frame in the pack, in bytes.
+    pub frame: (u64, u64),
+    /// Offset of the content in the decompressed frame, in bytes.
+    pub at: u64,
+}
+
+/// A chunk and where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChunkRef {
+    /// BLAKE3 of the content.
+    pub id: ChunkId,
+    /// Bytes of content.
+    pub size: u64,
+    /// The pack it is in.
+    pub pack: PackName,
+    /// Offset and length of the zstd frame in the pack, in bytes.
+    pub frame: (u64, u64),
+    /// Offset of the content in the decompressed frame, in bytes.
+    pub at: u64,
+}
+
+impl ChunkRef {
+    /// Where it is.
+    pub fn place(&self) -> Place {
+        Place { pack: self.pack, frame: self.frame, at: self.at }
+    }
+}
+
+/// What a directory entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symbolic link, kept as a link.
+    Symlink,
+}
+
+/// What sets an entry apart from one that was captured whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileFlag {
+    /// The file changed each time it was read; the content is one reading that the size and times before it fit.
+    Torn,
+    /// The file was there in step 1 and gone in step 3.
+    Gone,
+}
+
+/// One entry of the list of files. The list is sorted by [`path_order`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry<C = ChunkRef> {
+    /// Path below the tree's root, without a leading slash. The root itself is the empty path.
+    pub path: ByteText,
+    /// What it is.
+    pub kind: FileKind,
+    /// Bytes of content; of the target's name for a symlink; 0 for a directory.
+    pub size: u64,
+    /// Permission bits (0o7777).
+    pub mode: u32,
+    /// Owner by number.
+    pub uid: u32,
+    /// Group by number.
+    pub gid: u32,
+    /// Owner by name, where the host knows one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Group by name, where the host knows one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Time of last modification: nanoseconds since 1970, UTC.
+    pub mtime: i64,
+    /// Time of last status change: nanoseconds since 1970, UTC. For change detection; not restored.
+    pub ctime: i64,
+    /// Inode number. For change detection; not restored.
+    pub inode: u64,
+    /// A symlink's target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<ByteText>,
+    /// What sets this entry apart.
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<FileFlag>,
+    /// The content, in order.
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub chunks: Vec<C>,
+}
+
+/// The order of the list of files: by path, component by component, each bytewise. (A directory's content follows it
+/// directly: `/` sorts before every other byte.)
+pub fn path_order(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
+    let key = |byte: &u8| if *byte == b'/' { 0u16 } else { u16::from(*byte) + 1 };
+    a.iter().map(key).cmp(b.iter().map(key))
+}
+
+/// What one entry of the list of tables is. Loading the entries' chunks in the list's order rebuilds the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TableItem {
+    /// The session's settings; once, first.
+    Session,
+    /// A sequence (MariaDB).
+    Sequence,
+    /// A table's CREATE statement.
+    Table,
+    /// Rows of the table, in primary-key order.
+    Rows,
+    /// What is set after the rows: the AUTO_INCREMENT counter.
+    AfterRows,
+    /// A function or procedure.
+    Routine,
+    /// A view, as a table of the same columns so that other views can be made.
+    ViewStub,
+    /// A view.
+    View,
+    /// A trigger.
+    Trigger,
+    /// An event.
+    Event,
+    /// What restores the session's settings; once, last.
+    SessionEnd,
+}
+
+/// One entry of the list of tables.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableEntry<C = ChunkRef> {
+    /// What it is.
+    pub item: TableItem,
+    /// The object's name; of the table for rows; empty for the session.
+    pub name: ByteText,
+    /// Rows in the chunk, for rows; rows of the whole table, for a table's AfterRows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// The storage engine, for a table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// False for a table whose engine has no transactions: its rows are not of the point in time.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub consistent: bool,
+    /// The DEFINER that the object had; kept as data, not part of the SQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definer: Option<ByteText>,
+    /// The SQL: one chunk.
+    pub chunk: C,
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// One entry of the list of findings: what the snapshot's reader should know, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finding {
+    /// What was found.
+    pub code: FindingCode,
+    /// The path, table or object it is about.
+    pub subject: ByteText,
+    /// Why, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}
+
+/// The kinds of finding. Stored by name: add, never rename.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum FindingCode {
+    /// A file or directory that could not be read; it is not in the snapshot.
+    Unreadable,
+    /// A file that changed each time it was read.
+    Torn,
+    /// A socket, FIFO or device: not captured.
+    SpecialFile,
+    /// A symlink that points out of the tree: kept as a link.
+    OutsideLink,
+    /// Left out by an exclude rule.
+    Excluded,
+    /// A table whose rows are not of the point in time.
+    NotConsistent,
+    /// A view, trigger, routine or event that could not be read or is broken.
+    ObjectUnreadable,
+    /// Objects that the account may not see: what may be missing, and the GRANT that shows it.
+    NotVisible,
+    /// An attachment that the database names and the files lack.
+    AttachmentMissing,
+    /// The active theme, its parent, or an active plugin that the files lack.
+    CodeMissing,
+    /// A core table or option that the database lacks.
+    CoreMissing,
+    /// A WordPress update was still under way when waiting for it ended.
+    UpdateUnderWay,
+}
+
+impl FindingCode {
+    /// Whether the snapshot lacks something because of this: then the run ends with [`crate::error::Exit::Findings`].
+    pub fn is_loss(self) -> bool {
+        !matches!(self, Self::Excluded | Self::OutsideLink | Self::SpecialFile)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directorys_content_follows_it() {
+        let mut paths: Vec<&[u8]> = vec![b"a.b", b"a/c", b"a", b"a-b", b"", b"a/b/c", b"a/b"];
+        paths.sort_by(|a, b| path_order(a, b));
+        assert_eq!(paths, [b"" as &[u8], b"a", b"a/b", b"a/b/c", b"a/c", b"a-b", b"a.b"]);
+    }
+}

@@ -1,0 +1,144 @@
+//! The manifest: the public part of a snapshot, and the commit. A plain struct; see docs/FORMAT.md, "Manifest".
+//!
+//! It holds no names (paths, tables, URLs): those stand only in the lists, which are chunks inside packs.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::entry::{ChunkRef, FindingCode};
+use super::ids::{PackName, RunId};
+
+/// The format's version that this agent writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// A snapshot's manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The format's version: [`FORMAT`].
+    pub format: u32,
+    /// The site's name.
+    pub site: String,
+    /// The run that made it.
+    pub id: RunId,
+    /// The parent's plus one; 1 without a parent.
+    pub seq: u64,
+    /// The snapshot that this run compared with.
+    pub parent: Option<Parent>,
+    /// When.
+    pub times: Times,
+    /// `wp-backup-agent 0.1.0`
+    pub tool: String,
+    /// Who asked: `schedule`, `request` or `command`.
+    pub trigger: String,
+    /// The database server.
+    pub server: Server,
+    /// The age recipients that packs are sealed to; empty: packs are plain.
+    pub recipients: Vec<String>,
+    /// Whether every entry was captured whole.
+    pub status: Status,
+    /// How many findings of each kind; their subjects are in the list of findings.
+    pub findings: BTreeMap<FindingCode, u64>,
+    /// What the snapshot holds.
+    pub counts: Counts,
+    /// What this run sent to the store before this manifest.
+    pub uploaded: Uploaded,
+    /// The pieces of the list of files, in order.
+    pub files: Vec<ChunkRef>,
+    /// The pieces of the list of tables, in order.
+    pub tables: Vec<ChunkRef>,
+    /// The pieces of the list of findings, in order.
+    pub notes: Vec<ChunkRef>,
+    /// Every pack that the snapshot needs, sorted by name.
+    pub packs: Vec<PackInfo>,
+    /// The host's signature over all of the above; absent until signing exists (docs/FORMAT.md).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+}
+
+/// The snapshot that a run compared with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parent {
+    /// Its manifest's key below the site's prefix.
+    pub key: String,
+    /// BLAKE3 of its manifest's stored bytes, in hexadecimal.
+    pub blake3: String,
+}
+
+/// When: RFC 3339, UTC, by the host's clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Times {
+    /// The run began.
+    pub started: jiff::Timestamp,
+    /// The database's point in time.
+    pub point_in_time: jiff::Timestamp,
+    /// The manifest was made.
+    pub finished: jiff::Timestamp,
+}
+
+/// The database server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// `mariadb` or `mysql`.
+    pub flavour: String,
+    /// As `SELECT VERSION()` says.
+    pub version: String,
+    /// How the point in time was made: `single-connection`.
+    pub consistency: String,
+    /// Binlog file, position and GTID of the point in time, where the server tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<String>,
+}
+
+/// Whether every entry was captured whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// Everything was.
+    Complete,
+    /// Something could not be captured or is missing: see the findings.
+    Findings,
+}
+
+/// What a snapshot holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Counts {
+    /// Entries in the list of files.
+    pub file_entries: u64,
+    /// Bytes of file content.
+    pub file_bytes: u64,
+    /// Tables, not counting views.
+    pub tables: u64,
+    /// Rows.
+    pub rows: u64,
+    /// Bytes of SQL.
+    pub sql_bytes: u64,
+}
+
+/// What a run sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Uploaded {
+    /// Packs.
+    pub packs: u64,
+    /// Their stored bytes.
+    pub bytes: u64,
+}
+
+/// One pack that the snapshot needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackInfo {
+    /// Its name.
+    pub name: PackName,
+    /// Its stored bytes.
+    pub size: u64,
+    /// SHA-256 of its stored bytes, as S3 keeps it: hexadecimal here.
+    pub sha256: String,
+    /// Bytes of content that this snapshot uses of it, a chunk counted once per entry that names it.
+    pub live: u64,
+}
