@@ -1,5 +1,15 @@
 //! One snapshot end to end: order, progress, commit.
 
+mod commit;
+mod error;
+mod findings;
+mod look;
+mod parent;
+mod publish;
 mod report;
+mod run;
+mod tables;
 
+pub use error::BackupError;
 pub use report::{RunReport, SnapshotSummary, Trigger};
+pub use run::{RunContext, run};

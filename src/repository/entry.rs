@@ -103,6 +103,27 @@ pub struct FileEntry<C = ChunkRef> {
     pub chunks: Vec<C>,
 }
 
+impl<C> FileEntry<C> {
+    /// The same entry, its chunks named another way.
+    pub fn try_map_chunks<D, E>(self, to: impl FnMut(C) -> Result<D, E>) -> Result<FileEntry<D>, E> {
+        let Self { path, kind, size, mode, uid, gid, user, group, mtime, ctime, inode, target, flags, chunks } = self;
+        let chunks = chunks.into_iter().map(to).collect::<Result<_, E>>()?;
+        Ok(FileEntry { path, kind, size, mode, uid, gid, user, group, mtime, ctime, inode, target, flags, chunks })
+    }
+
+    /// The same entry, its chunks named another way that never fails.
+    pub fn map_chunks<D>(self, mut to: impl FnMut(C) -> D) -> FileEntry<D> {
+        let mapped = self.try_map_chunks(|chunk| Ok::<_, std::convert::Infallible>(to(chunk)));
+        mapped.unwrap_or_else(|never| match never {})
+    }
+
+    /// The same entry with these flags.
+    pub fn with_flags(mut self, flags: Vec<FileFlag>) -> Self {
+        self.flags = flags;
+        self
+    }
+}
+
 /// The order of the list of files: by path, component by component, each bytewise. (A directory's content follows it
 /// directly: `/` sorts before every other byte.)
 pub fn path_order(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
@@ -160,6 +181,14 @@ pub struct TableEntry<C = ChunkRef> {
     pub definer: Option<ByteText>,
     /// The SQL: one chunk.
     pub chunk: C,
+}
+
+impl<C> TableEntry<C> {
+    /// The same entry, its chunk named another way.
+    pub fn with_chunk<D>(self, chunk: D) -> (TableEntry<D>, C) {
+        let Self { item, name, rows, engine, consistent, definer, chunk: old } = self;
+        (TableEntry { item, name, rows, engine, consistent, definer, chunk }, old)
+    }
 }
 
 fn is_true(value: &bool) -> bool {

@@ -129,6 +129,36 @@ impl<R: std::io::BufRead> Lines<R> {
     }
 }
 
+/// Takes the pieces of a list one after the other and hands out entries. (A piece ends at the end of a line.)
+#[derive(Debug)]
+pub struct LineBuffer {
+    what: &'static str,
+    bytes: bytes::Bytes,
+}
+
+impl LineBuffer {
+    /// An empty buffer; `what` names the list in errors.
+    pub fn new(what: &'static str) -> Self {
+        Self { what, bytes: bytes::Bytes::new() }
+    }
+
+    /// Takes the next piece; the one before must have been read to its end.
+    pub fn fill(&mut self, piece: &bytes::Bytes) {
+        self.bytes = piece.clone();
+    }
+
+    /// The next entry of the piece.
+    pub fn next_entry<T: DeserializeOwned>(&mut self) -> Result<Option<T>, RepositoryError> {
+        if self.bytes.is_empty() {
+            return Ok(None);
+        }
+        let Some(end) = self.bytes.iter().position(|b| *b == b'\n') else {
+            return Err(RepositoryError::damaged(self.what, "a piece does not end at the end of a line"));
+        };
+        parse(&self.bytes.split_to(end + 1), self.what).map(Some)
+    }
+}
+
 /// Reads one line of a list.
 pub(crate) fn parse<T: DeserializeOwned>(line: &[u8], what: &str) -> Result<T, RepositoryError> {
     serde_json::from_slice(line).map_err(|error| RepositoryError::damaged(what, error))

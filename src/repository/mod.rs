@@ -1,5 +1,6 @@
 //! The on-disk format, all of it: what the store holds and how it is read and written (docs/FORMAT.md).
 
+mod buffers;
 pub mod byte_text;
 mod chunk_table;
 pub mod draft;
@@ -16,6 +17,9 @@ pub mod reader;
 pub mod snapshots;
 pub mod state;
 pub mod writer;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::RepositoryError;
 pub(crate) use list::Cutter;

@@ -5,12 +5,15 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
+use super::buffers::Buffers;
 use super::error::RepositoryError;
 use super::ids::{ChunkId, PackName, RunId};
 use crate::storage::Sha256;
 
 /// A pack is sealed once it holds this many stored bytes.
 pub(crate) const PACK_TARGET: usize = 16 << 20;
+/// What a pack of ordinary chunks has room in: the target, its last frame, and its table of contents.
+pub(crate) const PACK_ROOM: usize = PACK_TARGET + 2 * FRAME_LIMIT;
 /// … or this many chunks, so that the table of contents stays small.
 pub(crate) const PACK_CHUNKS: usize = 1 << 16;
 /// A frame is closed once it holds this many bytes of tar.
@@ -91,16 +94,20 @@ pub(crate) struct Frame {
     pub(crate) members: Vec<Member>,
 }
 
-/// Compresses a frame: a frame of its own that any zstd decoder reads, with its content's size and checksum.
-pub(crate) fn compress(raw: RawFrame) -> Result<Frame, RepositoryError> {
-    let stored = compress_bytes(&raw.tar)?;
-    Ok(Frame { stored, members: raw.members })
+/// Compresses a frame into `stored`: a frame of its own that any zstd decoder reads, with its content's size and
+/// checksum. The plain bytes come back for use as a buffer.
+pub(crate) fn compress(raw: RawFrame, mut stored: Vec<u8>) -> Result<(Frame, Vec<u8>), RepositoryError> {
+    compress_bytes(&raw.tar, &mut stored)?;
+    Ok((Frame { stored, members: raw.members }, raw.tar))
 }
 
-fn compress_bytes(plain: &[u8]) -> Result<Vec<u8>, RepositoryError> {
+fn compress_bytes(plain: &[u8], stored: &mut Vec<u8>) -> Result<(), RepositoryError> {
     let mut compressor = zstd::bulk::Compressor::new(LEVEL).map_err(RepositoryError::Compress)?;
     compressor.include_checksum(true).map_err(RepositoryError::Compress)?;
-    compressor.compress(plain).map_err(RepositoryError::Compress)
+    stored.clear();
+    stored.reserve_exact(zstd::zstd_safe::compress_bound(plain.len()));
+    compressor.compress_to_buffer(plain, stored).map_err(RepositoryError::Compress)?;
+    Ok(())
 }
 
 /// The table of contents: the last member of a pack.
@@ -125,9 +132,10 @@ pub(crate) struct PackBuilder {
 }
 
 impl PackBuilder {
-    pub(crate) fn new(run: RunId) -> Self {
+    /// An empty pack, to be filled in this buffer.
+    pub(crate) fn new(run: RunId, stored: Vec<u8>) -> Self {
         let toc = Toc { format: super::manifest::FORMAT, run, frames: Vec::new(), chunks: Vec::new() };
-        Self { stored: Vec::new(), toc }
+        Self { stored, toc }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -139,10 +147,10 @@ impl PackBuilder {
     }
 
     /// Appends a frame; answers its offset and length.
-    pub(crate) fn push(&mut self, frame: Frame) -> (u64, u64) {
-        if self.stored.is_empty() && frame.stored.len() > BLOCK * 1024 {
-            // Growing by doubling would hold a pack two times over.
-            self.stored.reserve_exact(PACK_TARGET + FRAME_LIMIT + (FRAME_LIMIT / 2));
+    pub(crate) fn push(&mut self, frame: &Frame) -> (u64, u64) {
+        // A small pack stays small. A growing one gets its room at once: growing by doubling would hold it two times over.
+        if self.stored.len() + frame.stored.len() > self.stored.capacity() && self.stored.len() > PACK_TARGET / 16 {
+            self.stored.reserve_exact((PACK_ROOM - self.stored.len().min(PACK_ROOM)).max(frame.stored.len()));
         }
         let place = (self.stored.len() as u64, frame.stored.len() as u64);
         let number = self.toc.frames.len() as u32;
@@ -152,15 +160,16 @@ impl PackBuilder {
         place
     }
 
-    /// Closes the pack, reads all of it back as a restore would, and names it.
-    pub(crate) fn seal(mut self) -> Result<SealedPack, RepositoryError> {
+    /// Closes the pack, reads all of it back as a restore would, and names it. Its buffer comes back to `packs` once it is sent.
+    pub(crate) fn seal(mut self, packs: &Buffers, frames: &Buffers) -> Result<SealedPack, RepositoryError> {
         let json = serde_json::to_vec(&self.toc).map_err(|e| RepositoryError::ReadBack(e.to_string()))?;
         let mut last = Vec::with_capacity(member_bytes(json.len()) + 2 * BLOCK);
         push_member(&mut last, TOC_MEMBER, &json);
         drop(json);
         // Two empty blocks end a tar.
         last.resize(last.len() + 2 * BLOCK, 0);
-        let last = compress_bytes(&last)?;
+        let plain = std::mem::take(&mut last);
+        compress_bytes(&plain, &mut last)?;
         let (offset, length) = (self.stored.len() as u64, last.len() as u64);
         self.stored.extend_from_slice(&last);
         self.stored.extend_from_slice(&SKIPPABLE.to_le_bytes());
@@ -168,11 +177,13 @@ impl PackBuilder {
         self.stored.extend_from_slice(&offset.to_le_bytes());
         self.stored.extend_from_slice(&length.to_le_bytes());
         self.stored.extend_from_slice(TRAILER_MARK);
-        read_back(&self.stored, &self.toc)?;
+        let mut plain = frames.take();
+        read_back(&self.stored, &self.toc, &mut plain)?;
+        frames.give(plain);
         Ok(SealedPack {
             name: PackName::of(&self.stored),
             sha256: sha2::Sha256::digest(&self.stored).into(),
-            stored: Bytes::from(self.stored),
+            stored: packs.lend(self.stored),
             toc: self.toc,
         })
     }
@@ -188,7 +199,7 @@ pub(crate) struct SealedPack {
 }
 
 /// Decompresses and hashes all that the table of contents names: bad memory never gets committed.
-fn read_back(stored: &[u8], toc: &Toc) -> Result<(), RepositoryError> {
+fn read_back(stored: &[u8], toc: &Toc, plain: &mut Vec<u8>) -> Result<(), RepositoryError> {
     let bad = |detail: &str| RepositoryError::ReadBack(detail.to_owned());
     if read_toc(stored).map_err(|e| bad(&e.to_string()))? != *toc {
         return Err(bad("its table of contents differs"));
@@ -196,9 +207,9 @@ fn read_back(stored: &[u8], toc: &Toc) -> Result<(), RepositoryError> {
     let mut chunks = toc.chunks.iter().peekable();
     for (number, &(offset, length)) in toc.frames.iter().enumerate() {
         let frame = slice(stored, offset, length).ok_or_else(|| bad("a frame is out of bounds"))?;
-        let plain = decompress(frame, u64::MAX).map_err(|detail| bad(&detail))?;
+        decompress_into(frame, u64::MAX, plain).map_err(|detail| bad(&detail))?;
         while let Some(&(id, size, _, at)) = chunks.next_if(|c| c.2 as usize == number) {
-            let content = slice(&plain, at, size).ok_or_else(|| bad("a chunk is out of bounds"))?;
+            let content = slice(plain, at, size).ok_or_else(|| bad("a chunk is out of bounds"))?;
             if ChunkId::of(content) != id {
                 return Err(bad("a chunk's content differs"));
             }
@@ -217,13 +228,22 @@ pub(crate) fn slice(bytes: &[u8], offset: u64, length: u64) -> Option<&[u8]> {
 
 /// Decompresses one frame of at most `limit` plain bytes.
 pub(crate) fn decompress(frame: &[u8], limit: u64) -> Result<Vec<u8>, String> {
+    let mut plain = Vec::new();
+    decompress_into(frame, limit, &mut plain)?;
+    Ok(plain)
+}
+
+fn decompress_into(frame: &[u8], limit: u64, plain: &mut Vec<u8>) -> Result<(), String> {
     let size = zstd::zstd_safe::get_frame_content_size(frame).ok().flatten().ok_or("a frame without its size")?;
     if size > limit {
         return Err(format!("a frame of {size} bytes, where {limit} are allowed"));
     }
     let size = usize::try_from(size).map_err(|e| e.to_string())?;
-    let plain = zstd::bulk::decompress(frame, size).map_err(|e| e.to_string())?;
-    if plain.len() == size { Ok(plain) } else { Err("a frame is shorter than it says".into()) }
+    plain.clear();
+    plain.reserve_exact(size);
+    let mut decompressor = zstd::bulk::Decompressor::new().map_err(|e| e.to_string())?;
+    decompressor.decompress_to_buffer(frame, plain).map_err(|e| e.to_string())?;
+    if plain.len() == size { Ok(()) } else { Err("a frame is not as long as it says".into()) }
 }
 
 /// Reads the table of contents from a whole pack, or from an end of it that is long enough to hold it.
@@ -253,14 +273,14 @@ mod tests {
     use std::process::{Command, Stdio};
 
     fn pack(contents: &[&[u8]]) -> SealedPack {
-        let mut builder = PackBuilder::new(RunId([1; 8]));
+        let mut builder = PackBuilder::new(RunId([1; 8]), Vec::new());
         for content in contents {
             let mut frame = RawFrame::default();
             frame.push(ChunkId::of(content), content);
             frame.push(ChunkId::of(b"beside"), b"beside");
-            builder.push(compress(frame).unwrap());
+            builder.push(&compress(frame, Vec::new()).unwrap().0);
         }
-        builder.seal().unwrap()
+        builder.seal(&Buffers::new(0), &Buffers::new(0)).unwrap()
     }
 
     #[test]
@@ -289,14 +309,14 @@ mod tests {
     fn what_does_not_read_back_is_not_sealed() {
         let content = b"some content that is long enough to be more than its own frame".repeat(50);
         for flip in [0, 30, 60] {
-            let mut builder = PackBuilder::new(RunId([1; 8]));
+            let mut builder = PackBuilder::new(RunId([1; 8]), Vec::new());
             let mut frame = RawFrame::default();
             frame.push(ChunkId::of(&content), &content);
-            let mut frame = compress(frame).unwrap();
+            let (mut frame, _) = compress(frame, Vec::new()).unwrap();
             let at = flip.min(frame.stored.len() - 1);
             frame.stored[at] ^= 1;
-            builder.push(frame);
-            assert!(matches!(builder.seal(), Err(RepositoryError::ReadBack(_))), "byte {flip}");
+            builder.push(&frame);
+            assert!(matches!(builder.seal(&Buffers::new(0), &Buffers::new(0)), Err(RepositoryError::ReadBack(_))), "byte {flip}");
         }
     }
 

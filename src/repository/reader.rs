@@ -16,8 +16,6 @@ use super::manifest::PackInfo;
 use super::pack::{FRAME_LIMIT, decompress, slice};
 use crate::storage::{Store, StoreErrorKind};
 
-/// Whole packs kept in memory.
-const PACKS_KEPT: usize = 2;
 /// Decompressed frames kept in memory.
 const FRAMES_KEPT: usize = 4;
 /// A pack larger than this (one large row) is never kept whole.
@@ -30,7 +28,7 @@ pub struct ChunkReader {
     store: Arc<dyn Store>,
     layout: Layout,
     packs: HashMap<PackName, PackInfo>,
-    whole: VecDeque<(PackName, Bytes)>,
+    whole: Option<(PackName, Bytes)>,
     frames: VecDeque<(FrameKey, Bytes)>,
 }
 
@@ -38,7 +36,7 @@ impl ChunkReader {
     /// A reader for a snapshot that needs these packs.
     pub fn new(store: Arc<dyn Store>, layout: Layout, packs: &[PackInfo]) -> Self {
         let packs = packs.iter().map(|p| (p.name, p.clone())).collect();
-        Self { store, layout, packs, whole: VecDeque::new(), frames: VecDeque::new() }
+        Self { store, layout, packs, whole: None, frames: VecDeque::new() }
     }
 
     /// A chunk's content, whose hash is its id.
@@ -84,23 +82,22 @@ impl ChunkReader {
         if offset.checked_add(length).is_none_or(|end| end > info.size) {
             return Err(RepositoryError::damaged(what(), "a frame is out of the pack's bounds"));
         }
-        if let Some((_, pack)) = self.whole.iter().find(|(name, _)| *name == chunk.pack) {
+        if let Some((_, pack)) = self.whole.as_ref().filter(|(name, _)| *name == chunk.pack) {
             return slice_of(pack, offset, length).ok_or_else(|| RepositoryError::damaged(what(), "a frame is out of bounds"));
         }
         let key = self.layout.pack(&chunk.pack);
         if info.live < info.size / 2 || info.size > WHOLE_LIMIT {
             return self.store.get_range(&key, offset, length).await.map_err(|e| missing(e, &chunk.pack));
         }
+        // The one before goes first: only one is in memory.
+        self.whole = None;
         let pack = self.store.get(&key, info.size).await.map_err(|e| missing(e, &chunk.pack))?;
         let bytes = pack.clone();
         let name = tokio::task::spawn_blocking(move || PackName::of(&bytes)).await.map_err(|_| RepositoryError::Task)?;
         if name != chunk.pack {
             return Err(RepositoryError::damaged(what(), "its bytes don't have the hash that is its name"));
         }
-        while self.whole.len() >= PACKS_KEPT {
-            self.whole.pop_front();
-        }
-        self.whole.push_back((chunk.pack, pack.clone()));
+        self.whole = Some((chunk.pack, pack.clone()));
         slice_of(&pack, offset, length).ok_or_else(|| RepositoryError::damaged(what(), "a frame is out of bounds"))
     }
 }

@@ -126,11 +126,17 @@ impl SiteState {
     /// Makes a staged snapshot the parent and drops all others.
     pub fn promote(&self, id: &RunId) -> Result<(), RepositoryError> {
         write_durably(&self.dir.join("parent"), format!("{id}\n").as_bytes())?;
+        self.keep_only(Some(id))
+    }
+
+    /// Drops what runs that failed at their commit have staged.
+    pub fn keep_only(&self, id: Option<&RunId>) -> Result<(), RepositoryError> {
+        let kept = id.map(RunId::to_string);
         let snapshots = self.dir.join("snapshots");
         let entries = fs::read_dir(&snapshots).map_err(RepositoryError::state("reading", &snapshots))?;
         for entry in entries {
             let entry = entry.map_err(RepositoryError::state("reading", &snapshots))?;
-            if entry.file_name() != *id.to_string() {
+            if entry.file_name().to_str() != kept.as_deref() {
                 remove_dir(&entry.path())?;
             }
         }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::buffers::Buffers;
 use super::chunk_table::ChunkTable;
 use super::draft::{DraftChunk, DraftPlace};
 use super::entry::ChunkRef;
@@ -22,7 +23,7 @@ use super::journal::Journal;
 use super::known::Known;
 use super::layout::Layout;
 use super::manifest::{PackInfo, Uploaded};
-use super::pack::{Frame, PackBuilder, RawFrame, SealedPack, compress};
+use super::pack::{FRAME_LIMIT, Frame, PACK_ROOM, PackBuilder, RawFrame, SealedPack, compress};
 use crate::progress::{Event, Progress};
 use crate::storage::Store;
 
@@ -63,6 +64,7 @@ struct Placed {
 
 /// Takes chunks, sends packs. One per run.
 pub struct PackWriter {
+    buffers: Buffers,
     frame: RawFrame,
     frame_number: u32,
     fresh: ChunkTable<DraftPlace>,
@@ -89,8 +91,11 @@ impl PackWriter {
         let fresh = ChunkTable::new(&context.scratch)?;
         let (sender, receiver) = mpsc::channel(1);
         let placed = Arc::new(Mutex::new(Placed::default()));
+        let buffers = Buffers::new(FRAME_LIMIT + (FRAME_LIMIT / 2));
         let assembler = Assembler {
-            builder: PackBuilder::new(context.run),
+            frames: buffers.clone(),
+            pack_buffers: Buffers::new(PACK_ROOM),
+            builder: PackBuilder::new(context.run, Vec::new()),
             builder_frames: Vec::new(),
             packs: 0,
             compressing: VecDeque::new(),
@@ -99,7 +104,7 @@ impl PackWriter {
             context: Arc::new(context),
         };
         let assembler = AbortOnDrop(tokio::spawn(assembler.work(receiver)));
-        Ok(Self { frame: RawFrame::default(), frame_number: 0, fresh, frames: sender, placed, assembler })
+        Ok(Self { buffers, frame: RawFrame::default(), frame_number: 0, fresh, frames: sender, placed, assembler })
     }
 
     /// Takes a chunk: one that this run or `known` has is only named, another is packed. For async callers.
@@ -181,7 +186,7 @@ impl PackWriter {
 
     fn take_frame(&mut self) -> RawFrame {
         self.frame_number += 1;
-        std::mem::take(&mut self.frame)
+        std::mem::replace(&mut self.frame, RawFrame { tar: self.buffers.take(), members: Vec::new() })
     }
 
     /// Why the pipeline has ended.
@@ -202,11 +207,13 @@ impl std::fmt::Debug for PackWriter {
 
 /// The task behind the writer: keeps the order of frames, fills packs, sends them.
 struct Assembler {
+    frames: Buffers,
+    pack_buffers: Buffers,
     builder: PackBuilder,
     /// Numbers into `Placed::frames` of the frames in the builder: their pack has no number until it is sealed.
     builder_frames: Vec<(u64, u64)>,
     packs: u32,
-    compressing: VecDeque<JoinHandle<Result<Frame, RepositoryError>>>,
+    compressing: VecDeque<JoinHandle<Result<(Frame, Vec<u8>), RepositoryError>>>,
     uploading: JoinSet<Result<(u32, PackInfo), RepositoryError>>,
     placed: Arc<Mutex<Placed>>,
     context: Arc<WriterContext>,
@@ -223,10 +230,11 @@ impl Assembler {
         while let Some(message) = messages.recv().await {
             match message {
                 Message::Frame(raw) => {
-                    self.compressing.push_back(tokio::task::spawn_blocking(move || compress(raw)));
-                    while self.compressing.len() > COMPRESSING {
+                    while self.compressing.len() >= COMPRESSING {
                         self.take_compressed().await?;
                     }
+                    let stored = self.frames.take();
+                    self.compressing.push_back(tokio::task::spawn_blocking(move || compress(raw, stored)));
                 }
                 Message::Flush(done) => {
                     let result = self.flush().await;
@@ -253,8 +261,10 @@ impl Assembler {
 
     async fn take_compressed(&mut self) -> Result<(), RepositoryError> {
         if let Some(task) = self.compressing.pop_front() {
-            let frame = task.await.map_err(|_| RepositoryError::Task)??;
-            let place = self.builder.push(frame);
+            let (frame, plain) = task.await.map_err(|_| RepositoryError::Task)??;
+            self.frames.give(plain);
+            let place = self.builder.push(&frame);
+            self.frames.give(frame.stored);
             self.builder_frames.push(place);
             if self.builder.is_ripe() {
                 self.seal().await?;
@@ -268,7 +278,8 @@ impl Assembler {
             return Ok(());
         }
         self.wait_for_uploads(UPLOADING - 1).await?;
-        let builder = std::mem::replace(&mut self.builder, PackBuilder::new(self.context.run));
+        let next = PackBuilder::new(self.context.run, self.pack_buffers.take());
+        let builder = std::mem::replace(&mut self.builder, next);
         let number = self.packs;
         self.packs += 1;
         {
@@ -278,8 +289,9 @@ impl Assembler {
             placed.packs.push(PackInfo { name: PackName([0; 32]), size: 0, sha256: String::new(), live: 0 });
         }
         let context = Arc::clone(&self.context);
+        let (packs, frames) = (self.pack_buffers.clone(), self.frames.clone());
         self.uploading.spawn(async move {
-            let sealed = tokio::task::spawn_blocking(move || builder.seal()).await.map_err(|_| RepositoryError::Task)??;
+            let sealed = tokio::task::spawn_blocking(move || builder.seal(&packs, &frames)).await.map_err(|_| RepositoryError::Task)??;
             Ok((number, send(&context, sealed).await?))
         });
         Ok(())

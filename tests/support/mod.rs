@@ -3,7 +3,9 @@
 
 #![allow(dead_code, unreachable_pub)]
 
+pub mod agent;
 pub mod compare;
 pub mod mariadb;
 pub mod s3;
+pub mod small_site;
 pub mod wordpress;

@@ -1,0 +1,195 @@
+//! Steps 4 and 5: the cross-check, the lists, and the manifest whose one PUT makes the snapshot visible.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::task::block_in_place;
+
+use super::error::BackupError;
+use super::findings::{self, Findings, Found};
+use super::publish::{Publisher, Usage};
+use super::report::SnapshotSummary;
+use super::run::Run;
+use super::tables::Dumped;
+use crate::progress::Phase;
+use crate::repository::draft::DraftChunk;
+use crate::repository::entry::ChunkRef;
+use crate::repository::journal::Journal;
+use crate::repository::known::Known;
+use crate::repository::layout::SnapshotKey;
+use crate::repository::manifest::{Counts, FORMAT, Manifest, PackInfo, Parent, Status, Times};
+use crate::repository::state::{LocalSnapshot, SiteState};
+use crate::repository::writer::PackWriter;
+use crate::repository::{RepositoryError, checksummed};
+
+/// Half the default grace period of pruning: a commit later than this after the LIST could name packs that are gone.
+const LIST_TRUSTED_FOR: Duration = Duration::from_secs(7 * 24 * 3600 / 2);
+
+/// A snapshot about to be committed.
+pub(super) struct Commit<'a> {
+    pub(super) run: &'a Run<'a>,
+    pub(super) state: &'a Arc<SiteState>,
+    pub(super) parent: Option<&'a LocalSnapshot>,
+    pub(super) seq: u64,
+    /// When the store was listed.
+    pub(super) listed: Instant,
+    pub(super) writer: PackWriter,
+    pub(super) scratch: &'a Path,
+}
+
+/// What the steps before have left.
+pub(super) struct Held {
+    pub(super) found: Vec<Found>,
+    pub(super) drafted_files: PathBuf,
+    pub(super) drafted_tables: PathBuf,
+    /// Packs of the broken run before.
+    pub(super) resumed: Vec<PackInfo>,
+    pub(super) dumped: Dumped,
+}
+
+/// The lists, in the store.
+struct Published {
+    files: Vec<ChunkRef>,
+    tables: Vec<ChunkRef>,
+    notes: Vec<ChunkRef>,
+    packs: Vec<PackInfo>,
+    counts: Counts,
+}
+
+impl Commit<'_> {
+    pub(super) async fn make(mut self, held: Held) -> Result<SnapshotSummary, BackupError> {
+        let Held { mut found, drafted_files, drafted_tables, resumed, dumped } = held;
+        let Dumped { server, point_in_time, stats, found: found_in_tables, mut references } = dumped;
+        found.push(found_in_tables);
+        let dir = self.state.snapshot_dir(&self.run.context.run)?;
+        let scratch = self.scratch;
+
+        // Step 4 goes along with the list of files: the check sees every path of it.
+        let (mut usage, mut lists) = (Usage::default(), self.known_lists());
+        let (files, counted) = block_in_place(|| {
+            self.publisher(&mut lists, &mut usage).files(&drafted_files, &dir.join("files.zst"), &mut references)
+        })?;
+        let mut missing = Findings::new(scratch, "cross-check")?;
+        block_in_place(|| references.finish(&mut |finding| missing.add(finding)))?;
+        found.push(missing.finish()?);
+        let (tables, notes) = block_in_place(|| {
+            let mut publisher = self.publisher(&mut lists, &mut usage);
+            let tables = publisher.tables(&drafted_tables, &dir.join("tables.zst"))?;
+            Ok::<_, BackupError>((tables, publisher.notes(&found, scratch)?))
+        })?;
+        self.run.phase(Phase::Commit);
+        self.run.uncancelled(self.writer.flush()).await?;
+
+        let counts = Counts {
+            file_entries: counted.entries,
+            file_bytes: counted.bytes,
+            tables: stats.tables,
+            rows: stats.rows,
+            sql_bytes: stats.sql_bytes,
+        };
+        let published = self.place([files, tables, notes], usage, &resumed, counts)?;
+        let manifest = self.manifest(published, server, point_in_time, &found);
+        self.commit(manifest, findings::first(&found)).await
+    }
+
+    fn publisher<'b>(&'b mut self, lists: &'b mut Known, usage: &'b mut Usage) -> Publisher<'b> {
+        Publisher { writer: &mut self.writer, known: lists, usage }
+    }
+
+    /// The parent's list pieces.
+    fn known_lists(&self) -> Known {
+        let Some(Manifest { files, tables, notes, .. }) = self.parent.map(|p| &p.manifest) else { return Known::nothing() };
+        let pieces: Vec<ChunkRef> = [files, tables, notes].into_iter().flatten().copied().collect();
+        Known::lazy(self.scratch, Box::new(move |each| pieces.iter().try_for_each(each)))
+    }
+
+    fn place(
+        &self,
+        lists: [Vec<DraftChunk>; 3],
+        mut usage: Usage,
+        resumed: &[PackInfo],
+        counts: Counts,
+    ) -> Result<Published, BackupError> {
+        let mut resolve = |pieces: Vec<DraftChunk>| {
+            let resolved = pieces.iter().map(|piece| self.writer.resolve(piece)).collect::<Result<Vec<_>, _>>()?;
+            resolved.iter().for_each(|piece| usage.count(piece));
+            Ok::<_, RepositoryError>(resolved)
+        };
+        let [files, tables, notes] = lists;
+        let (files, tables, notes) = (resolve(files)?, resolve(tables)?, resolve(notes)?);
+        let parents = self.parent.map(|p| p.manifest.packs.as_slice()).unwrap_or_default();
+        let packs = usage.packs(&[parents, resumed, &self.writer.packs()])?;
+        Ok(Published { files, tables, notes, packs, counts })
+    }
+
+    fn manifest(
+        &self,
+        published: Published,
+        server: crate::repository::manifest::Server,
+        point_in_time: Timestamp,
+        found: &[Found],
+    ) -> Manifest {
+        let Published { files, tables, notes, packs, counts } = published;
+        let findings = findings::sum(found);
+        let context = self.run.context;
+        Manifest {
+            format: FORMAT,
+            site: context.site.name.to_string(),
+            id: context.run,
+            seq: self.seq,
+            parent: self.parent.map(|p| Parent { key: p.path.clone(), blake3: p.blake3.clone() }),
+            times: Times { started: self.run.started, point_in_time, finished: Timestamp::now() },
+            tool: concat!("wp-backup-agent ", env!("CARGO_PKG_VERSION")).to_owned(),
+            trigger: context.trigger.as_str().to_owned(),
+            server,
+            recipients: Vec::new(),
+            status: if findings.keys().any(|code| code.is_loss()) { Status::Findings } else { Status::Complete },
+            findings,
+            counts,
+            uploaded: self.writer.uploaded(),
+            files,
+            tables,
+            notes,
+            packs,
+            signature: None,
+        }
+    }
+
+    /// The one PUT. It isn't cancelled: whoever asked would not know whether it took effect.
+    async fn commit(
+        &self,
+        manifest: Manifest,
+        first_findings: Vec<crate::repository::entry::Finding>,
+    ) -> Result<SnapshotSummary, BackupError> {
+        let context = self.run.context;
+        if context.cancel.is_cancelled() {
+            return Err(BackupError::Cancelled);
+        }
+        if self.listed.elapsed() > LIST_TRUSTED_FOR {
+            return Err(RepositoryError::TooOld.into());
+        }
+        let key = SnapshotKey { seq: self.seq, time: self.run.started, id: context.run };
+        let path = self.run.layout.snapshot(&key);
+        let bytes = serde_json::to_vec(&manifest).map_err(|e| RepositoryError::damaged("the manifest", e))?;
+        // Local state first: a crash right after the PUT must find the lists.
+        self.state.stage(&context.run, &path, &bytes)?;
+        let (body, sha256) = checksummed(bytes);
+        // The key holds the run's id: an object that is there already is this one, its reply lost.
+        context.store.put_new(&path, body, sha256).await?;
+        self.state.promote(&context.run)?;
+        Journal::clear(&self.state.journal())?;
+        self.state.clear_scratch()?;
+        Ok(SnapshotSummary {
+            seq: self.seq,
+            key: path,
+            point_in_time: manifest.times.point_in_time,
+            full: manifest.parent.is_none(),
+            counts: manifest.counts,
+            uploaded: manifest.uploaded,
+            findings: manifest.findings,
+            first_findings,
+        })
+    }
+}

@@ -1,0 +1,61 @@
+//! Why a run failed: one of the floors below, or the run itself.
+
+use crate::database::DatabaseError;
+use crate::error::{Exit, Explain};
+use crate::files::FilesError;
+use crate::repository::RepositoryError;
+use crate::storage::StoreError;
+use crate::wordpress::WordPressError;
+
+/// Why a run failed. Nothing was committed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// The store, or the format in it.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// wp-content.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// What WordPress says about itself.
+    #[error(transparent)]
+    WordPress(#[from] WordPressError),
+    /// A background task ended without an answer: a bug.
+    #[error("a background task ended early")]
+    Task,
+    /// A signal or `cancel`.
+    #[error("the run was cancelled; nothing was committed, the next run goes on from what was uploaded")]
+    Cancelled,
+}
+
+impl From<StoreError> for BackupError {
+    fn from(error: StoreError) -> Self {
+        Self::Repository(RepositoryError::Store(error))
+    }
+}
+
+impl Explain for BackupError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Repository(error) => error.exit(),
+            Self::Files(error) => error.exit(),
+            Self::Database(error) => error.exit(),
+            Self::WordPress(error) => error.exit(),
+            Self::Task => Exit::Internal,
+            Self::Cancelled => Exit::Cancelled,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Repository(error) => error.advice(),
+            Self::Files(error) => error.advice(),
+            Self::Database(error) => error.advice(),
+            Self::WordPress(error) => error.advice(),
+            Self::Task | Self::Cancelled => None,
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Steps 1 and 3: a walk merged with an earlier list. What is unchanged keeps its chunks, what is new or changed is read.
+//!
+//! Step 1 compares with the parent's list, step 3 with step 1's own.
+
+use std::cmp::Ordering;
+use std::iter::Peekable;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use super::error::BackupError;
+use super::findings::Findings;
+use crate::files::{Change, PieceSink, ReadError, Rules, Stopped, Tree, Walked, compare, read_file};
+use crate::progress::{Event, Progress};
+use crate::repository::RepositoryError;
+use crate::repository::byte_text::ByteText;
+use crate::repository::draft::DraftChunk;
+use crate::repository::entry::{FileEntry, FileFlag, FileKind, Finding, FindingCode, path_order};
+use crate::repository::known::Known;
+use crate::repository::list::ListFile;
+use crate::repository::writer::PackWriter;
+
+/// Entries between two progress events.
+const REPORT_EVERY: u64 = 256;
+
+/// What both looks share.
+pub(super) struct Look<'a> {
+    pub(super) tree: &'a Tree,
+    pub(super) rules: &'a Rules,
+    pub(super) progress: &'a dyn Progress,
+    pub(super) cancel: &'a CancellationToken,
+    pub(super) writer: &'a mut PackWriter,
+    pub(super) known: [&'a mut Known; 2],
+    pub(super) findings: &'a mut Findings,
+    pub(super) draft: &'a mut ListFile<FileEntry<DraftChunk>>,
+}
+
+/// Which look it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    /// Step 1: what the parent had and the walk lacks is gone.
+    First,
+    /// Step 3: a file under uploads/ that has gone since step 1 is kept and flagged; the database may name it.
+    Second,
+}
+
+impl Look<'_> {
+    /// Looks. `previous` is sorted as the walk is; `previous_started` is when its walk began, in nanoseconds since 1970.
+    pub(super) fn run<C: Into<DraftChunk>>(
+        &mut self,
+        which: Which,
+        previous: impl Iterator<Item = Result<FileEntry<C>, RepositoryError>>,
+        previous_started: i64,
+    ) -> Result<(), BackupError> {
+        let mut previous = previous.peekable();
+        let network = self.tree.is_network_fs();
+        let (mut entries, mut bytes) = (0, 0);
+        for walked in self.tree.walk::<DraftChunk>(self.rules) {
+            if self.cancel.is_cancelled() {
+                return Err(BackupError::Cancelled);
+            }
+            let mut now = match walked? {
+                Walked::Finding(finding) => {
+                    self.findings.add(finding);
+                    continue;
+                }
+                Walked::Entry(entry) => entry,
+            };
+            let before = self.advance(which, &mut previous, now.path.as_bytes())?;
+            entries += 1;
+            bytes += now.size;
+            let same = before.as_ref().is_some_and(|b| compare(b, &now, previous_started, network) != Change::Content);
+            match before {
+                Some(before) if same => {
+                    now.chunks = before.chunks.into_iter().map(Into::into).collect();
+                    self.draft.push(&now)?;
+                }
+                _ if now.kind == FileKind::File => {
+                    if let Some(entry) = self.read(now.path)? {
+                        self.draft.push(&entry)?;
+                    }
+                }
+                _ => {
+                    self.draft.push(&now)?;
+                }
+            }
+            if entries == REPORT_EVERY {
+                self.progress.event(Event::Walked { entries, bytes });
+                (entries, bytes) = (0, 0);
+            }
+        }
+        // What the previous list has after the walk's last path is gone, too.
+        for gone in previous {
+            self.gone(which, gone?)?;
+        }
+        self.progress.event(Event::Walked { entries, bytes });
+        Ok(())
+    }
+
+    /// The previous list's entry of this path; passes over those before it, which are gone.
+    fn advance<C: Into<DraftChunk>>(
+        &mut self,
+        which: Which,
+        previous: &mut Peekable<impl Iterator<Item = Result<FileEntry<C>, RepositoryError>>>,
+        path: &[u8],
+    ) -> Result<Option<FileEntry<C>>, BackupError> {
+        loop {
+            let order = match previous.peek() {
+                None => return Ok(None),
+                // Taken out below.
+                Some(Err(_)) => Ordering::Less,
+                Some(Ok(entry)) => path_order(entry.path.as_bytes(), path),
+            };
+            match order {
+                Ordering::Greater => return Ok(None),
+                Ordering::Equal => return Ok(previous.next().transpose()?),
+                Ordering::Less => {
+                    if let Some(gone) = previous.next().transpose()? {
+                        self.gone(which, gone)?;
+                    }
+                }
+            }
+        }
+    }
+
+    fn gone<C: Into<DraftChunk>>(&mut self, which: Which, entry: FileEntry<C>) -> Result<(), BackupError> {
+        if which == Which::Second && entry.path.as_bytes().starts_with(b"uploads/") && entry.kind != FileKind::Dir {
+            let mut flags = entry.flags.clone();
+            flags.push(FileFlag::Gone);
+            self.draft.push(&entry.map_chunks(Into::into).with_flags(flags))?;
+        }
+        Ok(())
+    }
+
+    /// Reads a file; `None` when it can't be captured, which is then named.
+    fn read(&mut self, path: ByteText) -> Result<Option<FileEntry<DraftChunk>>, BackupError> {
+        let mut pieces =
+            Pieces { writer: self.writer, known: &mut self.known, chunks: Vec::new(), error: None, cancel: self.cancel };
+        let result = read_file(self.tree, path.as_bytes(), &mut pieces);
+        let Pieces { chunks, error, .. } = pieces;
+        match result {
+            Ok(captured) => {
+                self.progress.event(Event::Read { bytes: captured.bytes_read });
+                let mut entry: FileEntry<DraftChunk> = captured.entry;
+                entry.chunks = chunks;
+                if captured.torn {
+                    let detail = "it changed each time it was read; one reading of it was kept".to_owned();
+                    self.findings.add(Finding { code: FindingCode::Torn, subject: path, detail });
+                }
+                Ok(Some(entry))
+            }
+            Err(ReadError::Stopped) => Err(error.unwrap_or(BackupError::Task)),
+            // Gone between the walk and now: as if the walk had come later.
+            Err(ReadError::Gone) => Ok(None),
+            Err(ReadError::NotRegular) => {
+                let detail = "it stopped being a regular file while it was looked at".to_owned();
+                self.findings.add(Finding { code: FindingCode::Unreadable, subject: path, detail });
+                Ok(None)
+            }
+            Err(error) => {
+                self.findings.add(Finding { code: FindingCode::Unreadable, subject: path, detail: error.to_string() });
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Turns a file's pieces into chunks.
+struct Pieces<'a, 'b> {
+    writer: &'a mut PackWriter,
+    known: &'a mut [&'b mut Known; 2],
+    chunks: Vec<DraftChunk>,
+    error: Option<BackupError>,
+    cancel: &'a CancellationToken,
+}
+
+impl PieceSink for Pieces<'_, '_> {
+    fn piece(&mut self, content: Bytes) -> Result<(), Stopped> {
+        if self.cancel.is_cancelled() {
+            self.error = Some(BackupError::Cancelled);
+            return Err(Stopped);
+        }
+        match self.writer.add_blocking(&content, self.known) {
+            Ok(chunk) => {
+                self.chunks.push(chunk);
+                Ok(())
+            }
+            Err(error) => {
+                self.error = Some(error.into());
+                Err(Stopped)
+            }
+        }
+    }
+
+    fn restart(&mut self) {
+        self.chunks.clear();
+    }
+}

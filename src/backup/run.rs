@@ -1,0 +1,285 @@
+//! A run: the five steps in their order (docs/ARCHITECTURE.md, "One snapshot's way"). The commit is in `commit`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::task::block_in_place;
+use tokio_util::sync::CancellationToken;
+
+use super::commit::{Commit, Held};
+use super::error::BackupError;
+use super::findings::Findings;
+use super::look::{Look, Which};
+use super::parent::{self, Chosen};
+use super::report::{RunReport, SnapshotSummary, Trigger};
+use super::tables::Tables;
+use crate::config::SiteSettings;
+use crate::error::{Exit, Explain, render};
+use crate::files::{Rules, Tree};
+use crate::progress::{Event, Phase, Progress};
+use crate::repository::RepositoryError;
+use crate::repository::draft::DraftChunk;
+use crate::repository::entry::{FileEntry, Finding, FindingCode, TableEntry};
+use crate::repository::ids::RunId;
+use crate::repository::journal::Journal;
+use crate::repository::known::Known;
+use crate::repository::layout::Layout;
+use crate::repository::list::{ListFile, ListReader};
+use crate::repository::manifest::Counts;
+use crate::repository::state::{LocalSnapshot, SiteState};
+use crate::repository::writer::{PackWriter, WriterContext};
+use crate::storage::Store;
+use crate::wordpress::UpdateGate;
+
+/// How often a WordPress update under way is looked at again.
+const UPDATE_POLL: Duration = Duration::from_secs(2);
+
+/// All that a run needs.
+#[derive(Clone)]
+pub struct RunContext {
+    /// Where snapshots go.
+    pub store: Arc<dyn Store>,
+    /// The directory of local state, all sites'.
+    pub state: PathBuf,
+    /// The site.
+    pub site: SiteSettings,
+    /// The run's id, which the snapshot will have.
+    pub run: RunId,
+    /// Who asked.
+    pub trigger: Trigger,
+    /// Who watches.
+    pub progress: Arc<dyn Progress>,
+    /// Ends the run at the next piece of work; nothing is committed then.
+    pub cancel: CancellationToken,
+}
+
+/// Makes one snapshot, or says why not. Needs a multi-threaded runtime.
+pub async fn run(context: RunContext) -> RunReport {
+    let started = Timestamp::now();
+    let result = Run { context: &context, layout: Layout::new(context.site.name.clone()), started }.work().await;
+    context.progress.event(Event::Phase(Phase::Done));
+    let (exit, error, snapshot) = match result {
+        Ok(summary) => {
+            let lost = summary.findings.keys().any(|code| code.is_loss());
+            (if lost { Exit::Findings } else { Exit::Success }, None, Some(summary))
+        }
+        // A step that notices the cancellation in its own words was cancelled all the same.
+        Err(_) if context.cancel.is_cancelled() => (Exit::Cancelled, Some(render(&BackupError::Cancelled)), None),
+        Err(error) => (error.exit(), Some(render(&error)), None),
+    };
+    RunReport {
+        site: context.site.name.to_string(),
+        run: context.run,
+        trigger: context.trigger,
+        started,
+        finished: Timestamp::now(),
+        result: exit,
+        error,
+        snapshot,
+    }
+}
+
+/// A run under way: what stays the same.
+pub(super) struct Run<'a> {
+    pub(super) context: &'a RunContext,
+    pub(super) layout: Layout,
+    pub(super) started: Timestamp,
+}
+
+/// What the steps hand on to each other.
+struct Work {
+    writer: PackWriter,
+    tree: Tree,
+    rules: Rules,
+    /// The parent's chunks of files.
+    files: Known,
+    /// The parent's chunks of tables.
+    tables: Known,
+    /// The chunks of the run before, if it was broken off.
+    broken: Known,
+}
+
+impl Run<'_> {
+    async fn work(&self) -> Result<SnapshotSummary, BackupError> {
+        let context = self.context;
+        self.phase(Phase::Preparing);
+        let tree = Tree::open(&context.site.content_dir)?;
+        let rules = Rules::new(context.site.default_excludes, &context.site.exclude)?;
+        let state = Arc::new(SiteState::open(&context.state, &context.site.name)?);
+        let Chosen { parent, seq, listed } =
+            parent::choose(&context.store, &self.layout, &state, context.progress.as_ref()).await?;
+        state.keep_only(parent.as_ref().map(|p| &p.manifest.id))?;
+        if let Some(parent) = &parent {
+            let Counts { file_entries: entries, file_bytes: bytes, .. } = parent.manifest.counts;
+            context.progress.event(Event::Expected { entries, bytes });
+        }
+        let (broken, resumed) = block_in_place(|| read_journal(&state))?;
+        let scratch = state.scratch();
+        let writer = PackWriter::new(WriterContext {
+            store: Arc::clone(&context.store),
+            layout: self.layout.clone(),
+            run: context.run,
+            scratch: scratch.clone(),
+            progress: Arc::clone(&context.progress),
+            journal: Journal::open(&state.journal())?,
+        })?;
+        let (files, tables) = known(parent.as_ref(), &scratch);
+        let mut work = Work { writer, tree, rules, files, tables, broken };
+        let mut gate = Findings::new(&scratch, "gate")?;
+
+        self.wait_for_update(&mut gate).await?;
+        self.phase(Phase::Files);
+        let first = scratch.join("files-1.zst");
+        let walk_started = nanoseconds(Timestamp::now());
+        let previous = match &parent {
+            Some(parent) => ListReader::<FileEntry>::open(&parent.files())?,
+            None => ListReader::empty(),
+        };
+        let previous_started = parent.as_ref().map_or(i64::MIN, |p| nanoseconds(p.manifest.times.started));
+        // What step 1 could not capture, step 3 says again if it still holds.
+        let mut passing = Findings::new(&scratch, "first-look")?;
+        block_in_place(|| self.look(&mut work, Which::First, previous, previous_started, &first, &mut passing))?;
+
+        self.phase(Phase::Database);
+        let drafted_tables = scratch.join("tables.zst");
+        let dumped = Tables {
+            site: &context.site,
+            scratch: &scratch,
+            progress: &context.progress,
+            cancel: &context.cancel,
+            writer: &mut work.writer,
+            known: [&mut work.tables, &mut work.broken],
+            draft: &drafted_tables,
+        }
+        .run()
+        .await?;
+
+        self.phase(Phase::SecondLook);
+        self.wait_for_update(&mut gate).await?;
+        let second = scratch.join("files-2.zst");
+        let previous = ListReader::<FileEntry<DraftChunk>>::open(&first)?;
+        let mut lasting = Findings::new(&scratch, "second-look")?;
+        block_in_place(|| self.look(&mut work, Which::Second, previous, walk_started, &second, &mut lasting))?;
+        if let Some(signal) = self.gate().files_signal() {
+            gate.add(Finding { code: FindingCode::UpdateUnderWay, subject: "wp-content".into(), detail: signal });
+        }
+        self.uncancelled(work.writer.flush()).await?;
+
+        self.phase(Phase::CrossCheck);
+        let held =
+            Held { found: vec![gate.finish()?, lasting.finish()?], drafted_files: second, drafted_tables, resumed, dumped };
+        Commit { run: self, state: &state, parent: parent.as_ref(), seq, listed, writer: work.writer, scratch: &scratch }
+            .make(held)
+            .await
+    }
+
+    /// One walk, merged with an earlier list; blocking.
+    fn look<C: Into<DraftChunk>>(
+        &self,
+        work: &mut Work,
+        which: Which,
+        previous: impl Iterator<Item = Result<FileEntry<C>, RepositoryError>>,
+        previous_started: i64,
+        draft: &std::path::Path,
+        findings: &mut Findings,
+    ) -> Result<(), BackupError> {
+        let mut list = ListFile::create(draft)?;
+        Look {
+            tree: &work.tree,
+            rules: &work.rules,
+            progress: self.context.progress.as_ref(),
+            cancel: &self.context.cancel,
+            writer: &mut work.writer,
+            known: [&mut work.files, &mut work.broken],
+            findings,
+            draft: &mut list,
+        }
+        .run(which, previous, previous_started)?;
+        Ok(list.finish(false)?)
+    }
+
+    fn gate(&self) -> UpdateGate {
+        UpdateGate::new(self.context.site.root.as_deref(), &self.context.site.content_dir)
+    }
+
+    /// Waits while WordPress updates itself; after the limit the run goes on and names it.
+    async fn wait_for_update(&self, findings: &mut Findings) -> Result<(), BackupError> {
+        let begun = Instant::now();
+        while let Some(signal) = block_in_place(|| self.gate().files_signal()) {
+            if begun.elapsed() >= self.context.site.update_wait {
+                findings.add(Finding { code: FindingCode::UpdateUnderWay, subject: "wp-content".into(), detail: signal });
+                return Ok(());
+            }
+            self.phase(Phase::WaitingForUpdate);
+            tokio::select! {
+                () = tokio::time::sleep(UPDATE_POLL) => {}
+                () = self.context.cancel.cancelled() => return Err(BackupError::Cancelled),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for work that doesn't watch the cancellation itself; it may be dropped at any point.
+    pub(super) async fn uncancelled<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, BackupError>
+    where
+        BackupError: From<E>,
+    {
+        tokio::select! {
+            result = work => Ok(result?),
+            () = self.context.cancel.cancelled() => Err(BackupError::Cancelled),
+        }
+    }
+
+    pub(super) fn phase(&self, phase: Phase) {
+        self.context.progress.event(Event::Phase(phase));
+    }
+}
+
+/// What the broken run before has in the store: its chunks, and its packs.
+fn read_journal(state: &SiteState) -> Result<(Known, Vec<crate::repository::manifest::PackInfo>), RepositoryError> {
+    let path = state.journal();
+    let now = Timestamp::now();
+    let packs = Journal::read(&path, now, &mut |_| Ok(()))?;
+    if packs.is_empty() {
+        Journal::clear(&path)?;
+        return Ok((Known::nothing(), packs));
+    }
+    // This run appends its own packs to the same file: only those of before may be reused as stored.
+    let before: std::collections::HashSet<_> = packs.iter().map(|pack| pack.name).collect();
+    let load = move |each: &mut dyn FnMut(&crate::repository::entry::ChunkRef) -> Result<(), RepositoryError>| {
+        Journal::read(&path, now, &mut |chunk| if before.contains(&chunk.pack) { each(chunk) } else { Ok(()) }).map(|_| ())
+    };
+    Ok((Known::lazy(&state.scratch(), Box::new(load)), packs))
+}
+
+/// The parent's chunks, read when first asked for.
+fn known(parent: Option<&LocalSnapshot>, scratch: &std::path::Path) -> (Known, Known) {
+    let Some(parent) = parent else { return (Known::nothing(), Known::nothing()) };
+    let (files, tables) = (parent.files(), parent.tables());
+    let files = Known::lazy(
+        scratch,
+        Box::new(move |each| {
+            for entry in ListReader::<FileEntry>::open(&files)? {
+                entry?.chunks.iter().try_for_each(&mut *each)?;
+            }
+            Ok(())
+        }),
+    );
+    let tables = Known::lazy(
+        scratch,
+        Box::new(move |each| {
+            for entry in ListReader::<TableEntry>::open(&tables)? {
+                each(&entry?.chunk)?;
+            }
+            Ok(())
+        }),
+    );
+    (files, tables)
+}
+
+/// Nanoseconds since 1970, as file times are told.
+fn nanoseconds(time: Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
+}

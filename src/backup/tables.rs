@@ -1,0 +1,142 @@
+//! Step 2: the database, one point in time. A change of a table's definition repeats the step, never skips the table.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use super::error::BackupError;
+use super::findings::{Findings, Found};
+use crate::config::SiteSettings;
+use crate::database::{DatabaseError, Dump, DumpSink, DumpStats, SinkStopped};
+use crate::progress::{Event, Progress};
+use crate::repository::RepositoryError;
+use crate::repository::draft::DraftChunk;
+use crate::repository::entry::{Finding, FindingCode, TableEntry};
+use crate::repository::known::Known;
+use crate::repository::list::ListFile;
+use crate::repository::manifest::Server;
+use crate::repository::writer::PackWriter;
+use crate::wordpress::{ReferenceCheck, UpdateGate};
+
+/// How often the step is made before the run fails.
+const ATTEMPTS: u32 = 3;
+
+/// What step 2 leaves behind.
+pub(super) struct Dumped {
+    pub(super) server: Server,
+    pub(super) point_in_time: jiff::Timestamp,
+    pub(super) stats: DumpStats,
+    pub(super) found: Found,
+    pub(super) references: ReferenceCheck,
+}
+
+/// What the step needs.
+pub(super) struct Tables<'a> {
+    pub(super) site: &'a SiteSettings,
+    pub(super) scratch: &'a Path,
+    pub(super) progress: &'a Arc<dyn Progress>,
+    pub(super) cancel: &'a CancellationToken,
+    pub(super) writer: &'a mut PackWriter,
+    pub(super) known: [&'a mut Known; 2],
+    /// Where the draft of the list of tables goes.
+    pub(super) draft: &'a Path,
+}
+
+impl Tables<'_> {
+    /// Dumps, again when the schema changed meanwhile.
+    pub(super) async fn run(&mut self) -> Result<Dumped, BackupError> {
+        let mut attempt = 1;
+        loop {
+            match self.attempt().await {
+                Err(BackupError::Database(error @ DatabaseError::Changed { .. })) if attempt < ATTEMPTS => {
+                    self.progress.event(Event::Note(format!("{error}; the database is read again")));
+                    attempt += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<Dumped, BackupError> {
+        let mut dump = Dump::open(&self.site.database, self.cancel.clone()).await?;
+        let mut sink = Sink {
+            writer: self.writer,
+            known: &mut self.known,
+            draft: ListFile::create(self.draft)?,
+            findings: Findings::new(self.scratch, "tables")?,
+            tables: Vec::new(),
+            error: None,
+        };
+        match dump.run(&mut sink, self.progress.as_ref()).await {
+            Err(DatabaseError::SinkStopped) => return Err(sink.error.map_or(BackupError::Task, Into::into)),
+            Err(error) => return Err(error.into()),
+            Ok(stats) => {
+                let Sink { draft, mut findings, tables, .. } = sink;
+                draft.finish(false)?;
+                let references = self.references(&mut dump, &tables, &mut findings).await?;
+                let (server, point_in_time) = (dump.server().clone(), dump.point_in_time());
+                dump.close().await?;
+                Ok(Dumped { server, point_in_time, stats, found: findings.finish()?, references })
+            }
+        }
+    }
+
+    /// Asks in the same point in time what the database says of the files.
+    async fn references(
+        &mut self,
+        dump: &mut Dump,
+        tables: &[Vec<u8>],
+        findings: &mut Findings,
+    ) -> Result<ReferenceCheck, BackupError> {
+        let mut check = ReferenceCheck::new(&self.site.table_prefix, self.scratch)?;
+        for query in check.queries(tables) {
+            let mut failed = None;
+            dump.rows(&query.sql, &mut |row| {
+                if failed.is_none() {
+                    failed = check.row(&query, row).err();
+                }
+            })
+            .await?;
+            if let Some(error) = failed {
+                return Err(error.into());
+            }
+        }
+        if let Some(signal) = UpdateGate::database_signal(&check) {
+            findings.add(Finding { code: FindingCode::UpdateUnderWay, subject: "database".into(), detail: signal });
+        }
+        Ok(check)
+    }
+}
+
+/// Takes what the dump yields.
+struct Sink<'a, 'b> {
+    writer: &'a mut PackWriter,
+    known: &'a mut [&'b mut Known; 2],
+    draft: ListFile<TableEntry<DraftChunk>>,
+    findings: Findings,
+    error: Option<RepositoryError>,
+    /// Names of the tables: DESIGN allows what grows with the number of tables.
+    tables: Vec<Vec<u8>>,
+}
+
+#[async_trait]
+impl DumpSink for Sink<'_, '_> {
+    async fn chunk(&mut self, entry: TableEntry<Bytes>) -> Result<(), SinkStopped> {
+        if entry.item == crate::repository::entry::TableItem::Table {
+            self.tables.push(entry.name.as_bytes().to_vec());
+        }
+        let added = self.writer.add(&entry.chunk, self.known).await;
+        let pushed = added.and_then(|chunk| self.draft.push(&entry.with_chunk(chunk).0).map(|_| ()));
+        pushed.map_err(|error| {
+            self.error = Some(error);
+            SinkStopped
+        })
+    }
+
+    fn finding(&mut self, finding: Finding) {
+        self.findings.add(finding);
+    }
+}

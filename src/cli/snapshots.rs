@@ -1,0 +1,93 @@
+//! `snapshots list` and `snapshots show`: what the store has.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::args::{SnapshotsCommand, SnapshotsList, SnapshotsShow};
+use super::failure::Failure;
+use super::format::{bytes, local_time};
+use super::output::Output;
+use super::sites::choose_site;
+use crate::config::Settings;
+use crate::repository::layout::Layout;
+use crate::repository::manifest::Manifest;
+use crate::repository::snapshots;
+use crate::storage;
+
+/// Runs the subcommand.
+pub(super) async fn run(settings: &Settings, command: &SnapshotsCommand, out: &mut Output) -> Result<(), Failure> {
+    match command {
+        SnapshotsCommand::List(list) => run_list(settings, list, out).await,
+        SnapshotsCommand::Show(show) => run_show(settings, show, out).await,
+    }
+}
+
+#[derive(Serialize)]
+struct Row {
+    seq: u64,
+    time: jiff::Timestamp,
+    id: String,
+    key: String,
+}
+
+async fn run_list(settings: &Settings, list: &SnapshotsList, out: &mut Output) -> Result<(), Failure> {
+    let site = choose_site(settings, list.site.as_deref())?;
+    let store = storage::open(&settings.store).await?;
+    let found = snapshots::list(store.as_ref(), &Layout::new(site.name.clone()), None).await?;
+    if list.json {
+        let rows: Vec<Row> = found
+            .into_iter()
+            .map(|f| Row { seq: f.key.seq, time: f.key.time, id: f.key.id.to_string(), key: f.path })
+            .collect();
+        out.json(&serde_json::json!({ "api": 1, "site": site.name.as_str(), "snapshots": rows }));
+        return Ok(());
+    }
+    if found.is_empty() {
+        out.line(&format!("site {} has no snapshot in {}", site.name, store.url()));
+        return Ok(());
+    }
+    out.line(&format!("{:>6}  {:<17}  {}", "NUMBER", "ID", "STARTED"));
+    for snapshot in found {
+        out.line(&format!("{:>6}  {:<17}  {}", snapshot.key.seq, snapshot.key.id, local_time(snapshot.key.time)));
+    }
+    Ok(())
+}
+
+async fn run_show(settings: &Settings, show: &SnapshotsShow, out: &mut Output) -> Result<(), Failure> {
+    let site = choose_site(settings, show.site.as_deref())?;
+    let store = storage::open(&settings.store).await?;
+    let layout = Layout::new(site.name.clone());
+    let found = snapshots::find(&store, &layout, &show.snapshot).await?;
+    let manifest = snapshots::read(Arc::clone(&store).as_ref(), &found.path).await?.manifest;
+    if show.json {
+        out.json(&serde_json::to_value(&manifest).unwrap_or_default());
+    } else {
+        for (name, value) in described(&manifest) {
+            out.line(&format!("{name:<16}{value}"));
+        }
+    }
+    Ok(())
+}
+
+fn described(manifest: &Manifest) -> Vec<(&'static str, String)> {
+    let counts = manifest.counts;
+    let mut lines = vec![
+        ("snapshot", format!("{} of site {} ({})", manifest.seq, manifest.site, manifest.id)),
+        ("point in time", local_time(manifest.times.point_in_time)),
+        ("run", format!("{} to {}, by {}", local_time(manifest.times.started), local_time(manifest.times.finished), manifest.trigger)),
+        ("files", format!("{} entries, {}", counts.file_entries, bytes(counts.file_bytes))),
+        ("database", format!("{} tables, {} rows, {} of SQL", counts.tables, counts.rows, bytes(counts.sql_bytes))),
+        ("server", format!("{} {} ({})", manifest.server.flavour, manifest.server.version, manifest.server.consistency)),
+        ("uploaded", format!("{} in {} packs", bytes(manifest.uploaded.bytes), manifest.uploaded.packs)),
+        ("needs", format!("{} packs, {} stored", manifest.packs.len(), bytes(manifest.packs.iter().map(|p| p.size).sum()))),
+        ("parent", manifest.parent.as_ref().map_or_else(|| "none: a full snapshot".to_owned(), |p| p.key.clone())),
+        ("made by", manifest.tool.clone()),
+    ];
+    for (code, count) in &manifest.findings {
+        let name = serde_json::to_value(code).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+        let weight = if code.is_loss() { "not captured or missing" } else { "told only" };
+        lines.push(("finding", format!("{count} × {name} ({weight})")));
+    }
+    lines
+}

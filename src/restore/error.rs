@@ -1,0 +1,60 @@
+//! Why a restore failed.
+
+use crate::database::DatabaseError;
+use crate::error::{Exit, Explain};
+use crate::files::FilesError;
+use crate::repository::RepositoryError;
+
+/// Why a restore failed. What was written so far is left where it is, and named in the message of the caller.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The store, or the format in it.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// The target directory.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// The target database.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The SQL stream's reader is gone, or its disk is full.
+    #[error("writing the SQL stream failed")]
+    Output(#[source] std::io::Error),
+    /// The lists don't hold what the manifest says.
+    #[error("the snapshot is incomplete: its manifest counts {expected} {what}, its lists hold {found}")]
+    Incomplete {
+        /// What was counted.
+        what: &'static str,
+        /// By the manifest.
+        expected: u64,
+        /// By the lists.
+        found: u64,
+    },
+    /// A signal.
+    #[error("the restore was cancelled; what it had written is left as it is")]
+    Cancelled,
+}
+
+impl Explain for RestoreError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Repository(error) => error.exit(),
+            Self::Files(error) => error.exit(),
+            Self::Database(error) => error.exit(),
+            Self::Output(_) => Exit::Io,
+            Self::Incomplete { .. } => Exit::Data,
+            Self::Cancelled => Exit::Cancelled,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Repository(error) => error.advice(),
+            Self::Files(error) => error.advice(),
+            Self::Database(error) => error.advice(),
+            Self::Incomplete { .. } => Some("restore from another snapshot (`wp-backup-agent snapshots list`)".into()),
+            Self::Output(_) | Self::Cancelled => None,
+        }
+    }
+}
