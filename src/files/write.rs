@@ -295,5 +295,4 @@ fn is_ancestor(dir: &[u8], path: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-#[path = "write_tests.rs"]
 mod tests;

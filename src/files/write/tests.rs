@@ -3,12 +3,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 
-use super::super::as_nobody::as_nobody;
-use super::super::exclude::Rules;
-use super::super::walk::Walked;
 use super::*;
 use crate::error::{Exit, Explain};
-use crate::repository::entry::ChunkRef;
+use crate::files::as_nobody::as_nobody;
+use crate::files::{Rules, Walked};
 
 fn entry(kind: FileKind, path: &[u8]) -> FileEntry {
     FileEntry {
