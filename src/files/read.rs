@@ -217,3 +217,6 @@ impl<R: Read> Read for Counted<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -274,3 +274,6 @@ fn points_outside(root: &Path, link: &[u8], target: &[u8]) -> bool {
 fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|b| *b == b'/').filter(|component| !component.is_empty() && *component != b".")
 }
+
+#[cfg(test)]
+mod tests;

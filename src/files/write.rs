@@ -293,3 +293,6 @@ fn is_parent(dir: &[u8], path: &[u8]) -> bool {
 fn is_ancestor(dir: &[u8], path: &[u8]) -> bool {
     dir.is_empty() || path.strip_prefix(dir).is_some_and(|rest| rest.starts_with(b"/"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,249 @@
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{FileExt, symlink};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{FileType, Mode, mknodat};
+
+use super::*;
+use crate::repository::entry::ChunkRef;
+
+#[derive(Default)]
+struct Kept {
+    pieces: Vec<Bytes>,
+    restarts: u32,
+    /// Pieces after which it wants no more.
+    stop_after: Option<usize>,
+}
+
+impl PieceSink for Kept {
+    fn piece(&mut self, content: Bytes) -> Result<(), Stopped> {
+        assert!(!content.is_empty() && content.len() <= LARGEST_PIECE);
+        self.pieces.push(content);
+        if self.stop_after.is_some_and(|most| self.pieces.len() >= most) { Err(Stopped) } else { Ok(()) }
+    }
+
+    fn restart(&mut self) {
+        self.pieces.clear();
+        self.restarts += 1;
+    }
+}
+
+fn read(root: &Path, path: &str) -> Result<(Captured<ChunkRef>, Kept), ReadError> {
+    let mut kept = Kept::default();
+    let captured = read_file(&Tree::open(root).unwrap(), path.as_bytes(), &mut kept)?;
+    Ok((captured, kept))
+}
+
+/// Bytes without pattern, the same each time.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+#[test]
+fn small_files_are_one_piece_and_empty_ones_none() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, content) in [("empty", vec![]), ("small", b"text".to_vec()), ("limit", noise(LARGEST_PIECE))] {
+        fs::write(dir.path().join(name), &content).unwrap();
+        let (captured, kept) = read(dir.path(), name).unwrap();
+        assert_eq!(kept.pieces.concat(), content);
+        assert_eq!(kept.pieces.len(), usize::from(!content.is_empty()), "{name}");
+        assert_eq!((captured.torn, captured.bytes_read), (false, content.len() as u64));
+        assert_eq!((captured.entry.size, captured.entry.flags.len()), (content.len() as u64, 0));
+        assert_eq!(captured.entry.path.to_string(), name);
+    }
+}
+
+#[test]
+fn large_files_are_cut_where_their_content_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let content = noise(12 << 20);
+    fs::write(dir.path().join("large"), &content).unwrap();
+    let (captured, kept) = read(dir.path(), "large").unwrap();
+    assert!(kept.pieces.concat() == content && !captured.torn);
+    // The cuts are part of the format: other numbers here make every large file of every site new.
+    let cuts: Vec<usize> = kept.pieces.iter().map(Bytes::len).collect();
+    assert_eq!(cuts, GOLDEN_CUTS);
+    // A byte in front moves the cuts with the content.
+    fs::write(dir.path().join("large"), [&b"x"[..], &content].concat()).unwrap();
+    let (_, moved) = read(dir.path(), "large").unwrap();
+    assert_eq!(moved.pieces.iter().filter(|piece| !kept.pieces.contains(piece)).count(), 1);
+}
+
+const GOLDEN_CUTS: [usize; 10] = [532150, 2088921, 1361465, 604807, 1071987, 2119792, 1188501, 1871958, 1205351, 537980];
+
+#[test]
+fn holes_are_zeros() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = fs::File::create(dir.path().join("holes")).unwrap();
+    file.set_len(9 << 20).unwrap();
+    file.write_all_at(b"data", 5 << 20).unwrap();
+    let (captured, kept) = read(dir.path(), "holes").unwrap();
+    let content = kept.pieces.concat();
+    assert_eq!((content.len(), captured.entry.size), (9 << 20, 9 << 20));
+    assert_eq!(&content[5 << 20..(5 << 20) + 4], b"data");
+    assert!(content[..5 << 20].iter().all(|b| *b == 0));
+}
+
+#[test]
+fn what_is_no_regular_file_says_so_and_never_blocks() {
+    let dir = tempfile::tempdir().unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+    mknodat(fs::File::open(dir.path()).unwrap(), "fifo", FileType::Fifo, Mode::RUSR, 0).unwrap();
+    fs::create_dir(dir.path().join("dir")).unwrap();
+    symlink("/etc/passwd", dir.path().join("link")).unwrap();
+    symlink("/etc", dir.path().join("etc")).unwrap();
+    for name in ["socket", "fifo", "dir", "link", "etc/passwd"] {
+        assert!(matches!(read(dir.path(), name), Err(ReadError::NotRegular)), "{name}");
+    }
+    for name in ["none", "dir/none", "none/none"] {
+        assert!(matches!(read(dir.path(), name), Err(ReadError::Gone)), "{name}");
+    }
+}
+
+#[test]
+fn what_the_system_refuses_says_why() {
+    // Write-only for everyone, root included: sysfs answers EINVAL to root, EACCES to others.
+    if !Path::new("/sys/bus/platform/drivers_probe").exists() {
+        return;
+    }
+    let Err(ReadError::Unreadable(error)) = read(Path::new("/sys/bus/platform"), "drivers_probe") else { panic!() };
+    assert!(!error.to_string().is_empty());
+}
+
+#[test]
+fn the_taker_can_stop_it() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("large"), noise(12 << 20)).unwrap();
+    let mut kept = Kept { stop_after: Some(2), ..Kept::default() };
+    let read: Result<Captured<ChunkRef>, _> = read_file(&Tree::open(dir.path()).unwrap(), b"large", &mut kept);
+    assert!(matches!(read, Err(ReadError::Stopped)));
+    assert_eq!(kept.pieces.len(), 2);
+}
+
+#[test]
+fn a_file_written_all_the_time_is_torn() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    for size in [1000, 5 << 20] {
+        fs::write(&path, vec![b'l'; size]).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut log = fs::OpenOptions::new().append(true).open(&path).unwrap();
+                while !done.load(Ordering::Relaxed) {
+                    log.write_all(b"line\n").unwrap();
+                    sleep(Duration::from_millis(1));
+                }
+            });
+            sleep(Duration::from_millis(10));
+            let (captured, kept) = read(dir.path(), "log").unwrap();
+            done.store(true, Ordering::Relaxed);
+            assert!(captured.torn);
+            assert_eq!(captured.entry.flags, [FileFlag::Torn]);
+            assert_eq!(kept.restarts, READINGS - 1);
+            assert_eq!(kept.pieces.concat().len() as u64, captured.entry.size);
+            assert!(captured.bytes_read > captured.entry.size * 2);
+        });
+    }
+}
+
+#[test]
+fn no_mixture_passes_for_a_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    fs::write(&path, vec![0; 1 << 20]).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+            let mut version = 0_u8;
+            while !done.load(Ordering::Relaxed) {
+                version = version.wrapping_add(1);
+                for at in 0..16 {
+                    file.write_all_at(&[version; 1 << 16], at << 16).unwrap();
+                }
+                sleep(Duration::from_millis(u64::from(version % 5) * 20));
+            }
+        });
+        let (mut whole, tree) = (0, Tree::open(dir.path()).unwrap());
+        for _ in 0..20 {
+            let mut kept = Kept::default();
+            let captured: Captured<ChunkRef> = read_file(&tree, b"file", &mut kept).unwrap();
+            let content = kept.pieces.concat();
+            assert_eq!(content.len(), 1 << 20);
+            if !captured.torn {
+                whole += 1;
+                assert!(content.iter().all(|b| *b == content[0]), "a mixture that isn't flagged");
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(whole > 0);
+    });
+}
+
+#[test]
+fn a_file_replaced_by_rename_is_the_old_or_the_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), vec![0; 1 << 16]).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut version = 0_u8;
+            while !done.load(Ordering::Relaxed) {
+                version = version.wrapping_add(1);
+                fs::write(dir.path().join("new"), vec![version; 1 << 16]).unwrap();
+                fs::rename(dir.path().join("new"), dir.path().join("file")).unwrap();
+                sleep(Duration::from_millis(7));
+            }
+        });
+        for _ in 0..10 {
+            let (_, kept) = read(dir.path(), "file").unwrap();
+            let content = kept.pieces.concat();
+            assert!(content.len() == 1 << 16 && content.iter().all(|b| *b == content[0]));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_directory_swapped_for_a_link_gives_nothing_from_outside() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));
+    for (at, content) in [(root.join("dir"), "inside"), (outside.clone(), "secret")] {
+        fs::create_dir_all(&at).unwrap();
+        fs::write(at.join("file"), content).unwrap();
+    }
+    symlink(&outside, root.join("swap")).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let open = fs::File::open(&root).unwrap();
+            while !done.load(Ordering::Relaxed) {
+                rustix::fs::renameat_with(&open, "dir", &open, "swap", rustix::fs::RenameFlags::EXCHANGE).unwrap();
+            }
+        });
+        let mut seen = 0;
+        for _ in 0..2000 {
+            match read(&root, "dir/file") {
+                Ok((_, kept)) => {
+                    assert_eq!(kept.pieces.concat(), b"inside");
+                    seen += 1;
+                }
+                Err(error) => assert!(matches!(error, ReadError::NotRegular | ReadError::Gone), "{error:?}"),
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(seen > 0);
+    });
+}
