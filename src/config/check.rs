@@ -60,13 +60,18 @@ impl Check<'_> {
         }
         let prefix = prefix.trim_matches('/');
         let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-        if !prefix.is_empty() && prefix.split('/').any(|part| part.is_empty() || part.starts_with("..") || !part.bytes().all(fine)) {
+        if !prefix.is_empty()
+            && prefix.split('/').any(|part| part.is_empty() || part.starts_with("..") || !part.bytes().all(fine))
+        {
             let what = format!("{prefix:?} can't be a prefix");
             return Err(self.invalid(KEY, &raw.url, &what, "use parts of A-Z, a-z, 0-9, dot, underscore and hyphen"));
         }
         if let Some(endpoint) = &raw.endpoint {
             self.given(None, "store.endpoint", endpoint);
-            if !["https://", "http://"].iter().any(|scheme| endpoint.get_ref().strip_prefix(scheme).is_some_and(|rest| !rest.is_empty())) {
+            if !["https://", "http://"]
+                .iter()
+                .any(|scheme| endpoint.get_ref().strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()))
+            {
                 return Err(self.invalid("store.endpoint", endpoint, "not a URL", "write https://host, or https://host:port"));
             }
         }
@@ -120,7 +125,9 @@ impl Check<'_> {
             (Some(id), None) => {
                 Err(self.invalid("store.access_key_id", id, "given without a secret", "add secret_access_key_file, or remove it"))
             }
-            (None, Some(_)) => Err(self.absent("store.access_key_id", "missing: a secret is given", "add it, or remove the secret")),
+            (None, Some(_)) => {
+                Err(self.absent("store.access_key_id", "missing: a secret is given", "add it, or remove the secret"))
+            }
         }
     }
 

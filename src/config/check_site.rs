@@ -55,7 +55,12 @@ fn site_name(check: &mut Check<'_>, raw: &RawSite, others: &[SiteSettings]) -> R
     const KEY: &str = "site.name";
     let Some(name) = SiteName::new(raw.name.get_ref()) else {
         let what = format!("{:?} can't be a site's name", raw.name.get_ref());
-        return Err(check.invalid(KEY, &raw.name, &what, "use 1 to 64 of a-z, 0-9, dot, underscore and hyphen, a letter or digit first"));
+        return Err(check.invalid(
+            KEY,
+            &raw.name,
+            &what,
+            "use 1 to 64 of a-z, 0-9, dot, underscore and hyphen, a letter or digit first",
+        ));
     };
     if others.iter().any(|other| other.name == name) {
         return Err(check.invalid(KEY, &raw.name, &format!("there are two sites named {name}"), "give each its own name"));
@@ -132,7 +137,12 @@ fn content_dir(
     Ok(path)
 }
 
-fn table_prefix(check: &mut Check<'_>, site: &SiteName, raw: &RawSite, found: &mut FromWordPress<'_>) -> Result<String, ConfigError> {
+fn table_prefix(
+    check: &mut Check<'_>,
+    site: &SiteName,
+    raw: &RawSite,
+    found: &mut FromWordPress<'_>,
+) -> Result<String, ConfigError> {
     const KEY: &str = "site.table_prefix";
     // WordPress itself refuses any other.
     let fine = |prefix: &str| prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
@@ -164,7 +174,8 @@ fn schedule(check: &mut Check<'_>, site: &SiteName, raw: &RawSite) -> Result<(),
         });
     };
     check.given(Some(site), "site.schedule", cron);
-    let refuse = |key: &str, value: &Spanned<String>, source| ConfigError::Schedule { at: check.source.at(key, &value.span()), source };
+    let refuse =
+        |key: &str, value: &Spanned<String>, source| ConfigError::Schedule { at: check.source.at(key, &value.span()), source };
     // First without the zone, so that the message points to the line that is wrong.
     Schedule::parse(cron.get_ref(), None).map_err(|error| refuse("site.schedule", cron, error))?;
     if let Some(zone) = &raw.time_zone {
@@ -222,15 +233,23 @@ fn database(
     Ok(DatabaseSettings { address, user, password, name, tls })
 }
 
-fn address(check: &mut Check<'_>, site: &SiteName, raw: &RawDatabase, found: &mut FromWordPress<'_>) -> Result<Address, ConfigError> {
+fn address(
+    check: &mut Check<'_>,
+    site: &SiteName,
+    raw: &RawDatabase,
+    found: &mut FromWordPress<'_>,
+) -> Result<Address, ConfigError> {
     const KEY: &str = "site.database.address";
     match (&raw.socket, &raw.host, &raw.port) {
         (Some(_), Some(host), _) => {
             Err(check.invalid("site.database.host", host, "given, and so is site.database.socket", "give one of them"))
         }
-        (_, None, Some(port)) => {
-            Err(check.invalid("site.database.port", port, "given without a host", "add the host, or remove it: a socket has no port"))
-        }
+        (_, None, Some(port)) => Err(check.invalid(
+            "site.database.port",
+            port,
+            "given without a host",
+            "add the host, or remove it: a socket has no port",
+        )),
         (Some(socket), None, None) => {
             check.given(Some(site), KEY, socket);
             let path = check.path(Some(site), "site.database.socket", Some(socket))?;

@@ -118,6 +118,8 @@ mod tests {
         assert_eq!(address("LocalHost:3307:/run/my.sock"), Address::Socket("/run/my.sock".into()));
         assert_eq!(address(":/run/my.sock"), Address::Socket("/run/my.sock".into()));
         assert_eq!(address("127.0.0.1:/run/my.sock"), Address::Tcp { host: "127.0.0.1".into(), port: 3306 });
-        assert!(matches!(address("localhost:3307"), Address::Socket(path) if DEFAULT_SOCKETS.iter().any(|s| path == Path::new(s))));
+        assert!(
+            matches!(address("localhost:3307"), Address::Socket(path) if DEFAULT_SOCKETS.iter().any(|s| path == Path::new(s)))
+        );
     }
 }

@@ -105,9 +105,10 @@ impl Explain for ConfigError {
             )),
             Self::Read { .. } => Some("let the agent's user read it; it holds no secret".to_owned()),
             Self::Invalid { advice, .. } => advice.clone(),
-            Self::Secret { .. } => {
-                Some("write the secret into this file and let the agent's user, and no one else, read it (mode 0600 or 0640)".to_owned())
-            }
+            Self::Secret { .. } => Some(
+                "write the secret into this file and let the agent's user, and no one else, read it (mode 0600 or 0640)"
+                    .to_owned(),
+            ),
             Self::Schedule { source, .. } => source.advice(),
             Self::WpConfig { source, .. } => source.advice(),
         }

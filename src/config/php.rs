@@ -246,9 +246,8 @@ fn unescape<'a>(escape: u8, tail: &'a [u8], text: &mut Vec<u8>) -> Option<&'a [u
         text.push(byte);
         return Some(tail);
     }
-    let digits = |bytes: &[u8], limit: usize, radix: u32| {
-        bytes.iter().take(limit).take_while(|b| char::from(**b).is_digit(radix)).count()
-    };
+    let digits =
+        |bytes: &[u8], limit: usize, radix: u32| bytes.iter().take(limit).take_while(|b| char::from(**b).is_digit(radix)).count();
     let number = |bytes: &[u8], radix: u32| u32::from_str_radix(std::str::from_utf8(bytes).ok()?, radix).ok();
     match escape {
         b'0'..=b'7' => {
@@ -312,13 +311,7 @@ mod tests {
         let found = kinds(source);
         assert_eq!(
             found,
-            [
-                Token::Interpolated,
-                Token::Sign(b';'),
-                Token::Interpolated,
-                Token::Sign(b';'),
-                Token::Word("y".into())
-            ]
+            [Token::Interpolated, Token::Sign(b';'), Token::Interpolated, Token::Sign(b';'), Token::Word("y".into())]
         );
     }
 
@@ -333,7 +326,18 @@ mod tests {
         assert_eq!(kinds("<?php . .= = == === => ?: ?? ! !="), {
             let (dot, assign, not) = (Token::Sign(b'.'), Token::Sign(b'='), Token::Sign(b'!'));
             let other = Token::Other;
-            vec![dot, other.clone(), assign, other.clone(), other.clone(), other.clone(), other.clone(), other.clone(), not, other]
+            vec![
+                dot,
+                other.clone(),
+                assign,
+                other.clone(),
+                other.clone(),
+                other.clone(),
+                other.clone(),
+                other.clone(),
+                not,
+                other,
+            ]
         });
     }
 

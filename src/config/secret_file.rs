@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
+use super::Secret;
 use super::error::ConfigError;
 use super::origin::Origin;
 use super::source::Source;
-use super::Secret;
 
 /// A larger file is no password.
 const SIZE_LIMIT: u64 = 64 * 1024;

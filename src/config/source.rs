@@ -49,7 +49,8 @@ impl Source<'_> {
         let invalid = |at, what: String, advice| ConfigError::Invalid { at, what, advice };
         if message.starts_with("unknown field") {
             let unknown = quoted.next().unwrap_or_default();
-            let advice = secret_advice(unknown).or_else(|| nearest(unknown, quoted).map(|known| format!("did you mean `{known}`?")));
+            let advice =
+                secret_advice(unknown).or_else(|| nearest(unknown, quoted).map(|known| format!("did you mean `{known}`?")));
             key = if key.is_empty() { unknown.to_owned() } else { key };
             at.key = key;
             let known = "the keys that there are stand in docs/CONFIGURATION.md and in config.example.toml".to_owned();

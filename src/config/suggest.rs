@@ -37,7 +37,14 @@ mod tests {
 
     #[test]
     fn slips_are_counted() {
-        for (a, b, slips) in [("", "", 0), ("ab", "", 2), ("schedule", "schedule", 0), ("shedule", "schedule", 1), ("scehdule", "schedule", 1), ("port", "host", 2)] {
+        for (a, b, slips) in [
+            ("", "", 0),
+            ("ab", "", 2),
+            ("schedule", "schedule", 0),
+            ("shedule", "schedule", 1),
+            ("scehdule", "schedule", 1),
+            ("port", "host", 2),
+        ] {
             assert_eq!((distance(a, b), distance(b, a)), (slips, slips), "{a} {b}");
         }
     }

@@ -282,9 +282,11 @@ fn a_file_that_is_not_there_says_where_the_example_is() {
 
 /// The example with every commented setting in effect.
 fn whole_example() -> String {
-    let setting = |line: &str| line.split(" = ").next().is_some_and(|key| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+    let setting =
+        |line: &str| line.split(" = ").next().is_some_and(|key| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
     let lines = include_str!("../../config.example.toml").lines();
-    let uncommented = lines.map(|line| line.strip_prefix('#').filter(|rest| rest.contains(" = ") && setting(rest)).unwrap_or(line));
+    let uncommented =
+        lines.map(|line| line.strip_prefix('#').filter(|rest| rest.contains(" = ") && setting(rest)).unwrap_or(line));
     uncommented.collect::<Vec<_>>().join("\n")
 }
 

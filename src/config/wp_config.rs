@@ -109,12 +109,16 @@ impl Explain for WpConfigError {
 
     fn advice(&self) -> Option<String> {
         Some(match self {
-            Self::Missing { .. } => "let the site's path name WordPress's root, the directory of wp-load.php; with wp-config.php \
+            Self::Missing { .. } => {
+                "let the site's path name WordPress's root, the directory of wp-load.php; with wp-config.php \
                  elsewhere, name the file as wp_config"
-                .to_owned(),
-            Self::Read { .. } => "let the agent's user read the file, or give content_dir, table_prefix and all of [site.database] in \
+                    .to_owned()
+            }
+            Self::Read { .. } => {
+                "let the agent's user read the file, or give content_dir, table_prefix and all of [site.database] in \
                  the configuration: then wp-config.php isn't read"
-                .to_owned(),
+                    .to_owned()
+            }
             Self::TooLarge { .. } => "name the right file as the site's wp_config".to_owned(),
             Self::NotDefined { name, layout, .. } | Self::NotCertain { name, layout, .. } => advice_for(name, *layout),
         })
@@ -134,7 +138,9 @@ fn advice_for(name: &str, layout: Layout) -> String {
     let instead = format!("give it in the configuration: {key}");
     match layout {
         Layout::Plain => instead,
-        Layout::Includes => format!("{instead}; or, if the file that wp-config.php includes defines it, name that file as wp_config"),
+        Layout::Includes => {
+            format!("{instead}; or, if the file that wp-config.php includes defines it, name that file as wp_config")
+        }
         Layout::Debian => "Debian's wp-config.php includes a file per host name: name the site's own as wp_config, for example \
              wp_config = \"/etc/wordpress/config-blog.example.org.php\""
             .to_owned(),
@@ -211,7 +217,8 @@ impl WpConfig {
 
     fn decide(&self, name: &'static str, candidates: &[&Definition]) -> Result<Option<Defined<String>>, WpConfigError> {
         let Some(first) = candidates.first() else { return Ok(None) };
-        let refuse = |line, why: String| WpConfigError::NotCertain { path: self.path.clone(), line, name, why, layout: self.layout() };
+        let refuse =
+            |line, why: String| WpConfigError::NotCertain { path: self.path.clone(), line, name, why, layout: self.layout() };
         let mut value: Option<String> = None;
         for candidate in candidates {
             if candidate.reach != Reach::Always && candidate.after_include {

@@ -37,7 +37,13 @@ fn the_sample_of_wordpress_is_read() {
 
 #[test]
 fn the_first_definition_holds_and_comments_define_nothing() {
-    assert_eq!(value("// define('DB_NAME', 'a');\n# define('DB_NAME', 'b');\ndefine('DB_NAME', 'c'); define('DB_NAME', 'd');", "DB_NAME"), Ok("c".into()));
+    assert_eq!(
+        value(
+            "// define('DB_NAME', 'a');\n# define('DB_NAME', 'b');\ndefine('DB_NAME', 'c'); define('DB_NAME', 'd');",
+            "DB_NAME"
+        ),
+        Ok("c".into())
+    );
     assert_eq!(value("const DB_NAME = 'c';", "DB_NAME"), Ok("c".into()));
     assert_eq!(value("$table_prefix = 'a_'; $table_prefix = 'b_';", "$table_prefix"), Ok("b_".into()));
     assert_eq!(value("if ($x) { define('DB_NAME', 'c'); } else { define('DB_NAME', 'c'); }", "DB_NAME"), Ok("c".into()));
@@ -109,7 +115,8 @@ fn layouts_that_keep_their_values_elsewhere_get_their_own_advice() {
 #[test]
 fn a_name_that_is_not_utf8_elsewhere_in_the_file_does_no_harm() {
     let root = tempfile::tempdir().unwrap();
-    fs::write(root.path().join("wp-config.php"), b"<?php // caf\xe9\ndefine('DB_NAME', 'x'); define('DB_USER', '\xe9');").unwrap();
+    fs::write(root.path().join("wp-config.php"), b"<?php // caf\xe9\ndefine('DB_NAME', 'x'); define('DB_USER', '\xe9');")
+        .unwrap();
     let config = WpConfig::find(root.path()).unwrap();
     assert_eq!(config.constant("DB_NAME").unwrap().value, "x");
     assert!(config.constant("DB_USER").unwrap_err().to_string().contains("is not UTF-8"));
