@@ -9,7 +9,7 @@ pub const DEFAULT_SOCKETS: [&str; 4] =
     ["/run/mysqld/mysqld.sock", "/var/run/mysqld/mysqld.sock", "/tmp/mysql.sock", "/var/lib/mysql/mysql.sock"];
 
 /// The port of a server when none is given.
-pub const DEFAULT_PORT: u16 = 3306;
+pub(super) const DEFAULT_PORT: u16 = 3306;
 
 /// The parts of a `DB_HOST`, as `wpdb::parse_db_host` cuts them.
 #[derive(Debug, Clone, PartialEq, Eq)]

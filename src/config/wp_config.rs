@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+
 use super::definitions::{Definition, Definitions, Reach};
 use super::php::Token;
 use crate::error::{Exit, Explain};
@@ -152,21 +154,33 @@ impl WpConfig {
     /// Finds the file as wp-load.php does: in `root`; else in the directory above, unless that is a WordPress of its own.
     pub fn find(root: &Path) -> Result<Self, WpConfigError> {
         let own = root.join("wp-config.php");
-        if own.exists() {
-            return Self::read(&own, Some(root));
+        let exists = |path: PathBuf| match path.try_exists() {
+            Ok(exists) => Ok(exists.then_some(path)),
+            Err(source) => Err(WpConfigError::Read { path, source }),
+        };
+        if let Some(path) = exists(own)? {
+            return Self::read(&path, Some(root));
         }
-        let above = root.parent().filter(|parent| !parent.join("wp-settings.php").exists());
-        match above.map(|parent| parent.join("wp-config.php")).filter(|path| path.exists()) {
-            Some(path) => Self::read(&path, Some(root)),
-            None => Err(WpConfigError::Missing { root: root.to_owned() }),
+        let missing = || WpConfigError::Missing { root: root.to_owned() };
+        let above = root.parent().ok_or_else(missing)?;
+        if exists(above.join("wp-settings.php"))?.is_some() {
+            return Err(missing());
         }
+        let path = exists(above.join("wp-config.php"))?.ok_or_else(missing)?;
+        Self::read(&path, Some(root))
     }
 
     /// Reads a file that is known. `root` is WordPress's root, for values that are made of `ABSPATH`.
     pub fn read(path: &Path, root: Option<&Path>) -> Result<Self, WpConfigError> {
         let failed = |source| WpConfigError::Read { path: path.to_owned(), source };
+        // The web server may write here: a FIFO in the file's place must not hold us up.
+        let flags = OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed(error.into()))?);
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")));
+        }
         let mut source = Vec::new();
-        File::open(path).and_then(|file| file.take(SIZE_LIMIT + 1).read_to_end(&mut source)).map_err(failed)?;
+        file.take(SIZE_LIMIT + 1).read_to_end(&mut source).map_err(failed)?;
         if source.len() as u64 > SIZE_LIMIT {
             return Err(WpConfigError::TooLarge { path: path.to_owned() });
         }

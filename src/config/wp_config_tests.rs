@@ -101,6 +101,17 @@ fn the_file_above_counts_unless_it_belongs_to_another_wordpress() {
 }
 
 #[test]
+fn what_is_no_file_is_refused_at_once() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("wp-config.php");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    assert!(matches!(WpConfig::find(root.path()), Err(WpConfigError::Read { .. })));
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, vec![b' '; SIZE_LIMIT as usize + 1]).unwrap();
+    assert!(matches!(WpConfig::find(root.path()), Err(WpConfigError::TooLarge { .. })));
+}
+
+#[test]
 fn layouts_that_keep_their_values_elsewhere_get_their_own_advice() {
     let advice = |source: &str| site(source).1.constant("DB_NAME").unwrap_err().advice().unwrap();
     let debian = "<?php $debian_file = '/etc/wordpress/config-'.strtolower($s).'.php'; require_once($debian_file);\n\

@@ -27,7 +27,7 @@ fn site(content: &Path) -> SiteSettings {
 
 /// A check of a site with a theme, its parent, and a plugin.
 struct Blog {
-    root: tempfile::TempDir,
+    _root: tempfile::TempDir,
     check: ReferenceCheck,
 }
 
@@ -35,7 +35,7 @@ impl Blog {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let check = ReferenceCheck::new(&site(&root.path().join("wp-content")), root.path()).unwrap();
-        let mut blog = Self { root, check };
+        let mut blog = Self { _root: root, check };
         blog.check.tables(CORE_TABLES.map(|name| format!("wp_{name}")).iter().map(String::as_bytes));
         for (name, value) in [
             ("siteurl", "https://example.org/wp"),

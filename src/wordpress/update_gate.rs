@@ -3,9 +3,11 @@
 //! A single plugin's update doesn't put the site into maintenance mode; but what it unpacks is in wp-content/upgrade all the while.
 
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+
+use rustix::fs::{Mode, OFlags};
 
 /// As `wp_is_maintenance_mode()`: an older `.maintenance` is ignored.
 const MAINTENANCE: Duration = Duration::from_secs(10 * 60);
@@ -48,7 +50,9 @@ impl UpdateGate {
         // Not followed, and a regular file only: the tree belongs to WordPress, which may be hacked.
         let metadata = path.symlink_metadata().ok().filter(fs::Metadata::is_file)?;
         let mut start = String::new();
-        let read = File::open(path).and_then(|file| file.take(4096).read_to_string(&mut start));
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(path, flags, Mode::empty()).map(File::from).map_err(io::Error::from);
+        let read = opened.and_then(|file| file.take(4096).read_to_string(&mut start));
         // Without a number in it (`$upgrading = time();` keeps a site closed for good), the file's own age counts.
         let since = read.ok().and_then(|_| upgrading_since(&start)).or_else(|| metadata.modified().ok())?;
         younger(since, MAINTENANCE, now).then(|| format!("{} is there: the site is in maintenance mode", path.display()))
