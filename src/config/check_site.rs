@@ -108,7 +108,9 @@ impl FromWordPress<'_> {
                 Ok(defined.value)
             }
             Ok(None) => Err(missing(check)),
-            Err(source) => Err(ConfigError::WpConfig { at: check.source.absent(&format!("{key} of site {site}")), source }),
+            Err(source) => {
+                Err(ConfigError::WpConfig { at: check.source.absent(&format!("{key} of site {site}")), source: Box::new(source) })
+            }
         }
     }
 }
@@ -123,7 +125,8 @@ fn content_dir(
     if let Some(path) = check.path(Some(site), KEY, raw.content_dir.as_ref())? {
         return Ok(path);
     }
-    let refuse = |source| ConfigError::WpConfig { at: check.source.absent(&format!("{KEY} of site {site}")), source };
+    let refuse =
+        |source| ConfigError::WpConfig { at: check.source.absent(&format!("{KEY} of site {site}")), source: Box::new(source) };
     let root = found.root.unwrap_or(Path::new("/"));
     let Some(config) = found.get().map_err(refuse)? else { return Ok(root.join("wp-content")) };
     let Some(defined) = config.optional_constant("WP_CONTENT_DIR").map_err(refuse)? else { return Ok(root.join("wp-content")) };
@@ -174,8 +177,10 @@ fn schedule(check: &mut Check<'_>, site: &SiteName, raw: &RawSite) -> Result<(),
         });
     };
     check.given(Some(site), "site.schedule", cron);
-    let refuse =
-        |key: &str, value: &Spanned<String>, source| ConfigError::Schedule { at: check.source.at(key, &value.span()), source };
+    let refuse = |key: &str, value: &Spanned<String>, source| ConfigError::Schedule {
+        at: check.source.at(key, &value.span()),
+        source: Box::new(source),
+    };
     // First without the zone, so that the message points to the line that is wrong.
     Schedule::parse(cron.get_ref(), None).map_err(|error| refuse("site.schedule", cron, error))?;
     if let Some(zone) = &raw.time_zone {

@@ -54,7 +54,7 @@ pub enum ConfigError {
     #[error("{at}: {what}")]
     Invalid {
         /// Where.
-        at: Position,
+        at: Box<Position>,
         /// What is wrong.
         what: String,
         /// What to do about it.
@@ -64,7 +64,7 @@ pub enum ConfigError {
     #[error("{at}: the file {} can't be read", file.display())]
     Secret {
         /// Where the file is named.
-        at: Position,
+        at: Box<Position>,
         /// The file.
         file: PathBuf,
         /// Why not.
@@ -75,19 +75,19 @@ pub enum ConfigError {
     #[error("{at}")]
     Schedule {
         /// Where.
-        at: Position,
+        at: Box<Position>,
         /// Why not.
         #[source]
-        source: ScheduleError,
+        source: Box<ScheduleError>,
     },
     /// A value that the configuration leaves to wp-config.php isn't to be had from there.
     #[error("{at}: not given, and not to be found in the site's wp-config.php")]
     WpConfig {
         /// Which value.
-        at: Position,
+        at: Box<Position>,
         /// Why not.
         #[source]
-        source: WpConfigError,
+        source: Box<WpConfigError>,
     },
 }
 

@@ -24,13 +24,13 @@ impl Source<'_> {
     }
 
     /// The place of something that is written.
-    pub(super) fn at(&self, key: &str, span: &Range<usize>) -> Position {
-        Position { path: self.path.to_owned(), line: Some(self.line(span)), key: key.to_owned() }
+    pub(super) fn at(&self, key: &str, span: &Range<usize>) -> Box<Position> {
+        Box::new(Position { path: self.path.to_owned(), line: Some(self.line(span)), key: key.to_owned() })
     }
 
     /// The place of something that isn't.
-    pub(super) fn absent(&self, key: &str) -> Position {
-        Position { path: self.path.to_owned(), line: None, key: key.to_owned() }
+    pub(super) fn absent(&self, key: &str) -> Box<Position> {
+        Box::new(Position { path: self.path.to_owned(), line: None, key: key.to_owned() })
     }
 
     /// As it is written, types and keys checked.
@@ -46,7 +46,7 @@ impl Source<'_> {
         let message = error.message();
         // serde's wording: unknown field `a`, expected one of `b`, `c`
         let mut quoted = message.split('`').skip(1).step_by(2);
-        let invalid = |at, what: String, advice| ConfigError::Invalid { at, what, advice };
+        let invalid = |at, what: String, advice| ConfigError::Invalid { at: Box::new(at), what, advice };
         if message.starts_with("unknown field") {
             let unknown = quoted.next().unwrap_or_default();
             let advice =
