@@ -1,1 +1,11 @@
-//! (under construction)
+//! What a snapshot knows of WordPress: whether an update is under way, and what the database says that the files must hold.
+
+mod attachments;
+mod expected;
+mod php_serialize;
+mod references;
+mod update_gate;
+
+pub use php_serialize::{Malformed, Step, walk};
+pub use references::{Counts, FINDING_LIMIT, FileLookup, Query, QueryId, ReferenceCheck, ReferenceError, SiteFacts};
+pub use update_gate::UpdateGate;

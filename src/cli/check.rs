@@ -1,0 +1,139 @@
+//! `check`: what the agent makes of its configuration, and where each value came from.
+
+use std::fmt::{Display, Write as _};
+
+use crate::config::{Address, Credentials, Origins, Settings, SiteName, SiteSettings, StoreSettings, Tls};
+use crate::wordpress::UpdateGate;
+
+/// The settings for a person: one value a line, with its origin. No secret is among them.
+pub fn describe(settings: &Settings, origins: &Origins) -> String {
+    let mut page = Page { text: format!("configuration {}\n", settings.path.display()), origins, site: None };
+    page.text.push_str("\nstore\n");
+    store(&mut page, &settings.store);
+    page.text.push_str("\ndaemon\n");
+    page.line("socket", "daemon.socket", settings.daemon.socket.display());
+    page.line("state", "daemon.state", settings.daemon.state.display());
+    page.line("socket_group", "daemon.socket_group", settings.daemon.socket_group.as_deref().unwrap_or("none"));
+    for site in &settings.sites {
+        page.site = Some(&site.name);
+        let _ = write!(page.text, "\nsite {}\n", site.name);
+        describe_site(&mut page, site);
+    }
+    page.text
+}
+
+/// The text under construction.
+struct Page<'a> {
+    text: String,
+    origins: &'a Origins,
+    site: Option<&'a SiteName>,
+}
+
+impl Page<'_> {
+    fn line(&mut self, label: &str, key: &'static str, value: impl Display) {
+        let origin = self.origins.of(self.site, key);
+        let _ = writeln!(self.text, "  {label:<18} {value}  ({origin})");
+    }
+
+    fn note(&mut self, text: &str) {
+        let _ = writeln!(self.text, "  note: {text}");
+    }
+}
+
+fn store(page: &mut Page<'_>, store: &StoreSettings) {
+    match store {
+        StoreSettings::Local { path } => page.line("url", "store.url", format_args!("file://{}", path.display())),
+        StoreSettings::S3(s3) => {
+            let slash = if s3.prefix.is_empty() { "" } else { "/" };
+            page.line("url", "store.url", format_args!("s3://{}{slash}{}", s3.bucket, s3.prefix));
+            page.line("region", "store.region", s3.region.as_deref().unwrap_or("the AWS environment's"));
+            page.line("endpoint", "store.endpoint", s3.endpoint.as_deref().unwrap_or("AWS"));
+            page.line("path_style", "store.path_style", s3.path_style);
+            match &s3.credentials {
+                Credentials::Chain => page.line("credentials", "store.access_key_id", "the AWS chain"),
+                Credentials::Keys { id, .. } => {
+                    page.line("access_key_id", "store.access_key_id", id);
+                    page.line("secret_access_key", "store.secret_access_key", "read");
+                }
+            }
+        }
+    }
+}
+
+fn describe_site(page: &mut Page<'_>, site: &SiteSettings) {
+    match &site.root {
+        Some(root) => page.line("path", "site.path", root.display()),
+        None => page.line("path", "site.path", "not given"),
+    }
+    page.line("content_dir", "site.content_dir", site.content_dir.display());
+    page.line("table_prefix", "site.table_prefix", &site.table_prefix);
+    page.line("schedule", "site.schedule", site.schedule.as_deref().unwrap_or("on request only"));
+    page.line("time_zone", "site.time_zone", site.time_zone.as_deref().unwrap_or("the system's"));
+    let exclude = if site.exclude.is_empty() { "none".to_owned() } else { site.exclude.join(", ") };
+    page.line("exclude", "site.exclude", exclude);
+    page.line("default_excludes", "site.default_excludes", site.default_excludes);
+    page.line("update_wait", "site.update_wait", format_args!("{} s", site.update_wait.as_secs()));
+    let database = &site.database;
+    let address = match &database.address {
+        Address::Socket(path) => path.display().to_string(),
+        Address::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
+        Address::Tcp { host, port } => format!("{host}:{port}"),
+    };
+    page.line("database", "site.database.address", address);
+    page.line("  name", "site.database.name", &database.name);
+    page.line("  user", "site.database.user", &database.user);
+    let password = if database.password.reveal().is_empty() { "none: socket authentication" } else { "read" };
+    page.line("  password", "site.database.password", password);
+    match &database.tls {
+        Tls::Off => page.line("  tls", "site.database.tls", "off"),
+        Tls::Required { ca_file: None } => page.line("  tls", "site.database.tls", "required"),
+        Tls::Required { ca_file: Some(file) } => {
+            page.line("  tls", "site.database.tls", "required");
+            page.line("  ca_file", "site.database.ca_file", file.display());
+        }
+    }
+    if !site.content_dir.is_dir() {
+        page.note(&format!("{} is not a directory that can be read", site.content_dir.display()));
+    }
+    if let Some(signal) = UpdateGate::new(site.root.as_deref(), &site.content_dir).files_signal() {
+        page.note(&format!("a WordPress update seems to be under way: {signal}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::parse_with_origins;
+
+    #[test]
+    fn every_value_stands_with_its_origin_and_no_secret_does() {
+        let root = tempfile::tempdir().unwrap();
+        let wp_config = root.path().join("wp-config.php");
+        let source = "<?php\ndefine('DB_NAME', 'blog');\ndefine('DB_USER', 'wp');\ndefine('DB_PASSWORD', 'hunter2');\n\
+                      define('DB_HOST', '::1');\n$table_prefix = 'wpx_';";
+        fs::write(&wp_config, source).unwrap();
+        fs::create_dir_all(root.path().join("wp-content/upgrade/akismet")).unwrap();
+        let text = format!(
+            "[store]\nurl = \"s3://bucket/a\"\n[[site]]\nname = \"blog\"\npath = {:?}",
+            root.path().display().to_string()
+        );
+        let (settings, origins) = parse_with_origins(&text, Path::new("/etc/c.toml"), None).unwrap();
+        let shown = describe(&settings, &origins);
+        for line in [
+            "configuration /etc/c.toml".to_owned(),
+            "  url                s3://bucket/a  (configuration, line 2)".to_owned(),
+            "  state              /var/lib/wp-backup-agent  (default)".to_owned(),
+            "site blog".to_owned(),
+            format!("  content_dir        {}  (default)", root.path().join("wp-content").display()),
+            format!("  database           [::1]:3306  ({}, line 5)", wp_config.display()),
+            format!("    password         read  ({}, line 4)", wp_config.display()),
+        ] {
+            assert!(shown.lines().any(|shown| shown == line), "{line}\nnot in\n{shown}");
+        }
+        assert!(shown.contains("update seems to be under way"), "{shown}");
+        assert!(!shown.contains("hunter2"));
+    }
+}
