@@ -1,5 +1,6 @@
 //! Configuration: TOML → raw (as written) → checked [`Settings`]. The rest of the program can't see an invalid one.
 
+pub mod schedule;
 mod secret;
 mod settings;
 
