@@ -1,1 +1,25 @@
-//! (under construction)
+//! The daemon: schedule, run queue, control socket, systemd.
+//!
+//! One [`queue`] task owns what runs and what waits; the [`schedule`] and the [`control`] server ask it for runs.
+
+pub mod clock;
+//pub mod control;
+mod alarm;
+mod due;
+#[cfg(test)]
+mod fake;
+mod history;
+mod live;
+pub mod logging;
+//pub mod notify;
+mod execution;
+pub mod queue;
+mod runner;
+mod schedule;
+//pub mod service;
+mod state;
+
+pub use history::{History, HistoryError};
+pub use live::{Live, Stage};
+pub use runner::{Runner, fresh_run_id};
+pub use state::{StateDir, StateError, prepare_site};
