@@ -2,21 +2,21 @@
 //!
 //! One [`queue`] task owns what runs and what waits; the [`schedule`] and the [`control`] server ask it for runs.
 
-pub mod clock;
-//pub mod control;
 mod alarm;
+pub mod clock;
+pub mod control;
 mod due;
+mod execution;
 #[cfg(test)]
 mod fake;
 mod history;
 mod live;
 pub mod logging;
-//pub mod notify;
-mod execution;
+pub mod notify;
 pub mod queue;
 mod runner;
 mod schedule;
-//pub mod service;
+pub mod service;
 mod state;
 
 pub use history::{History, HistoryError};

@@ -6,7 +6,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -114,13 +113,6 @@ impl Handle {
     /// Cancels a run that is queued or under way, and gives it back.
     pub async fn cancel(&self, run: RunId) -> Option<Arc<Live>> {
         self.ask(|answer| Command::Cancel { run, answer }).await.flatten()
-    }
-
-    /// Whether the queue answers within `limit`, and how long the run under way has given no sign of life.
-    pub async fn pulse(&self, limit: Duration) -> Option<Duration> {
-        let sites = tokio::time::timeout(limit, self.sites()).await.ok()??;
-        let running = sites.iter().find_map(|site| site.running.as_ref());
-        Some(running.map_or(Duration::ZERO, |live| live.silence()))
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {

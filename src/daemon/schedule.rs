@@ -15,13 +15,13 @@ use tokio_util::sync::CancellationToken;
 use super::alarm::Alarm;
 use super::clock::Clock;
 use super::due::Due;
-use super::live::Live;
+use super::execution::STOP_LIMIT;
 use super::queue::{Handle, RequestError};
 use super::state::StateError;
-use crate::backup::Trigger;
+use crate::backup::{RunReport, Trigger};
 use crate::config::SiteName;
 use crate::config::schedule::Schedule;
-use crate::error::render;
+use crate::error::{Exit, render};
 
 /// How often the clock is looked at whatever the alarm says: it may have been set, or have slept.
 const LOOK: Duration = Duration::from_secs(30);
@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_secs(30);
 struct Asked {
     site: usize,
     asked: Timestamp,
-    live: Arc<Live>,
+    report: Option<Arc<RunReport>>,
 }
 
 /// The schedule's task.
@@ -81,6 +81,8 @@ impl Scheduler {
         if let Some(alarm) = alarm {
             alarm.stop().await;
         }
+        // The queue, which is stopping too, ends what was asked for.
+        let _ = tokio::time::timeout(STOP_LIMIT + Duration::from_secs(5), self.settle()).await;
     }
 
     /// Asks for a run of every site whose time has come.
@@ -94,11 +96,8 @@ impl Scheduler {
             }
             match self.queue.request(site.as_str(), Trigger::Schedule).await {
                 Ok(ticket) => {
-                    let asked = Asked { site: at, asked: now, live: ticket.live };
-                    self.asked.push(Box::pin(async move {
-                        asked.live.report().await;
-                        asked
-                    }));
+                    let live = ticket.live;
+                    self.asked.push(Box::pin(async move { Asked { site: at, asked: now, report: live.report().await } }));
                 }
                 Err(RequestError::Stopping) => return,
                 Err(error) => tracing::error!(site = %site, "{}", render(&error)),
@@ -108,7 +107,8 @@ impl Scheduler {
 
     /// Notes that due times were served, unless it was our own stopping that ended the run: then the next start catches up.
     fn ended(&mut self, ended: Asked) {
-        if self.stop.is_cancelled() {
+        let cut_short = ended.report.is_none_or(|report| report.result == Exit::Cancelled);
+        if cut_short && self.stop.is_cancelled() {
             return;
         }
         let Some((site, due)) = self.sites.get_mut(ended.site) else { return };
@@ -121,7 +121,7 @@ impl Scheduler {
         self.sites.iter().filter_map(|(_, due)| due.next()).min()
     }
 
-    #[cfg(test)]
+    /// Waits for all that was asked for.
     async fn settle(&mut self) {
         while let Some(ended) = self.asked.next().await {
             self.ended(ended);
