@@ -25,11 +25,11 @@ pub(super) struct Execution {
 
 impl Execution {
     /// Runs, records the report, and tells those who wait: in this order, so that an answer is never lost by a crash.
-    pub(super) async fn execute(self) {
+    pub(super) async fn execute(self) -> RunReport {
         self.live.start(self.clock.now());
         logging::run_started(self.live.site().as_str(), self.live.run(), self.live.trigger());
         let report = self.attempt().await;
-        self.conclude(report).await;
+        self.conclude(report).await
     }
 
     /// Ends a run that never began.
@@ -60,7 +60,7 @@ impl Execution {
         }
     }
 
-    async fn conclude(&self, report: RunReport) {
+    async fn conclude(&self, report: RunReport) -> RunReport {
         logging::run_finished(&report);
         let report = Arc::new(report);
         let (history, line) = (self.history.clone(), Arc::clone(&report));
@@ -69,7 +69,8 @@ impl Execution {
             Ok(Err(error)) => tracing::error!(site = %report.site, run = %report.run, "{}", crate::error::render(&error)),
             Err(error) => tracing::error!(site = %report.site, run = %report.run, "run history: {error}"),
         }
-        self.live.finish(report);
+        self.live.finish(Arc::clone(&report));
+        RunReport::clone(&report)
     }
 
     fn failed(&self, result: Exit, error: String) -> RunReport {

@@ -20,8 +20,8 @@ pub const LEVEL_VARIABLE: &str = "WP_BACKUP_LOG";
 pub enum Level {
     /// Failures only.
     Error,
-    /// What a person should look at.
-    Warn,
+    /// What a person should look at, without what a command says itself of its run.
+    Command,
     /// One line per run's start and end.
     Info,
     /// What happens inside a run.
@@ -34,7 +34,7 @@ impl Level {
     fn directives(self) -> &'static str {
         match self {
             Self::Error => "error",
-            Self::Warn => "warn",
+            Self::Command => "warn,wp_backup_agent::daemon::logging=off",
             Self::Info => "warn,wp_backup_agent=info",
             Self::Debug => "warn,wp_backup_agent=debug",
             Self::Trace => "info,wp_backup_agent=trace",

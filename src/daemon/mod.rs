@@ -9,6 +9,7 @@ mod due;
 mod execution;
 #[cfg(test)]
 mod fake;
+mod foreground;
 mod history;
 mod live;
 pub mod logging;
@@ -19,6 +20,7 @@ mod schedule;
 pub mod service;
 mod state;
 
+pub use foreground::run_in_foreground;
 pub use history::{History, HistoryError};
 pub use live::{Live, Stage};
 pub use runner::{Runner, fresh_run_id};

@@ -219,7 +219,7 @@ impl Dispatcher {
         let Some(live) = self.waiting.pop_front() else { return };
         if let Some(execution) = self.execution(&live) {
             self.active = Some(Arc::clone(&live));
-            let task = self.tasks.spawn(execution.execute());
+            let task = self.tasks.spawn(async { drop(execution.execute().await) });
             self.ending.insert(task.id(), live);
         }
     }

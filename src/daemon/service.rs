@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
@@ -33,9 +32,6 @@ pub enum ServiceError {
         /// What is wrong.
         source: ScheduleError,
     },
-    /// Signals can't be listened to.
-    #[error("signals can't be received")]
-    Signals(#[source] std::io::Error),
 }
 
 impl Explain for ServiceError {
@@ -44,7 +40,6 @@ impl Explain for ServiceError {
             Self::State(error) => error.exit(),
             Self::Socket(error) => error.exit(),
             Self::Schedule { source, .. } => source.exit(),
-            Self::Signals(_) => Exit::Internal,
         }
     }
 
@@ -53,32 +48,11 @@ impl Explain for ServiceError {
             Self::State(error) => error.advice(),
             Self::Socket(error) => error.advice(),
             Self::Schedule { source, .. } => source.advice(),
-            Self::Signals(_) => None,
         }
     }
 }
 
-/// Serves until SIGTERM or SIGINT. A run under way is then cancelled and waited for.
-pub async fn serve_until_signalled(
-    settings: &Settings,
-    runner: Arc<dyn Runner>,
-    clock: Arc<dyn Clock>,
-) -> Result<(), ServiceError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(ServiceError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServiceError::Signals)?;
-    let stop = CancellationToken::new();
-    let service = serve(settings, runner, clock, stop.clone());
-    tokio::pin!(service);
-    tokio::select! {
-        ended = &mut service => return ended,
-        _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
-        _ = interrupt.recv() => tracing::info!("stopping: SIGINT"),
-    }
-    stop.cancel();
-    service.await
-}
-
-/// Serves until `stop`.
+/// Serves until `stop`. A run under way is then cancelled and waited for.
 pub async fn serve(
     settings: &Settings,
     runner: Arc<dyn Runner>,

@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -21,6 +21,14 @@ pub enum StateError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The directory belongs to another user: files made by us would lock that user out.
+    #[error("{} belongs to user id {owner}", path.display())]
+    Owner {
+        /// The directory.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
     },
     /// Another daemon holds the directory.
     #[error("another daemon holds {}", path.display())]
@@ -42,6 +50,7 @@ impl Explain for StateError {
         match self {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Exit::Denied,
             Self::Io { .. } => Exit::Io,
+            Self::Owner { .. } => Exit::Denied,
             Self::Held { .. } => Exit::Busy,
         }
     }
@@ -52,6 +61,7 @@ impl Explain for StateError {
                 Some("run as the user that owns the state directory, or set `state` in [daemon]".into())
             }
             Self::Io { .. } => None,
+            Self::Owner { owner, .. } => Some(format!("run as that user: `sudo -u '#{owner}' wp-backup-agent …`")),
             Self::Held { .. } => {
                 Some("ask it with `wp-backup-agent status`; a second daemon needs a state directory and socket of its own".into())
             }
@@ -69,7 +79,7 @@ pub struct StateDir {
 impl StateDir {
     /// Makes the directory (mode 0700) if need be and locks it for this daemon.
     pub fn open(path: &Path) -> Result<Self, StateError> {
-        private_dir(path).map_err(StateError::io(path))?;
+        private_dir(path)?;
         let lock = path.join("daemon.lock");
         let file =
             OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(&lock).map_err(StateError::io(&lock))?;
@@ -89,12 +99,15 @@ impl StateDir {
 /// Makes a site's own directory (mode 0700) below the state directory if need be.
 pub fn prepare_site(state: &Path, site: &SiteName) -> Result<PathBuf, StateError> {
     let path = state.join(site.as_str());
-    private_dir(&path).map_err(StateError::io(&path))?;
+    private_dir(&path)?;
     Ok(path)
 }
 
-fn private_dir(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
+fn private_dir(path: &Path) -> Result<(), StateError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(StateError::io(path))?;
+    let owner = std::fs::metadata(path).map_err(StateError::io(path))?.uid();
+    // Root may write anywhere, and what it makes the daemon's user can't open.
+    if owner == rustix::process::geteuid().as_raw() { Ok(()) } else { Err(StateError::Owner { path: path.to_owned(), owner }) }
 }
 
 /// Replaces a file's content: after a crash it is the old one or the new one, whole.

@@ -8,6 +8,9 @@ mod server;
 mod socket;
 pub mod types;
 
+/// Where the socket is when the configuration doesn't say.
+pub const DEFAULT_SOCKET: &str = "/run/wp-backup-agent/control.sock";
+
 pub use client::{Client, ClientError, Follow};
 pub use routes::Api;
 pub use server::{Limits, serve};
