@@ -85,7 +85,8 @@ fn describe(figures: &Figures) -> String {
         Phase::Preparing => "preparing".into(),
         Phase::WaitingForUpdate => "waiting: a WordPress update is under way".into(),
         Phase::Files => {
-            let (entries, size, read) = (format::count(*walked_entries), format::bytes(*walked_bytes), format::bytes(*read_bytes));
+            let (entries, size, read) =
+                (format::count(*walked_entries), format::bytes(*walked_bytes), format::bytes(*read_bytes));
             format!("files: {entries} seen ({size}), {read} new{uploaded}")
         }
         Phase::Database => {

@@ -53,7 +53,9 @@ pub(super) fn foreground(global: &Global, args: &RunNowArgs, out: &mut Output) -
     let runner = daemon::runner(&settings)?;
     work(async {
         let mut display = Display::new();
-        let report = run_in_foreground(&settings.daemon.state, site, runner, cancelled_by_signals(), |figures| display.show(figures)).await;
+        let report =
+            run_in_foreground(&settings.daemon.state, site, runner, cancelled_by_signals(), |figures| display.show(figures))
+                .await;
         display.end();
         Ok(conclude(&report?, out))
     })

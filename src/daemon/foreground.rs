@@ -60,7 +60,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let fake = Fake::default();
         fake.finish_at_once();
-        let report = run_in_foreground(dir.path(), &site("blog"), Arc::new(fake), CancellationToken::new(), |_| {}).await.unwrap();
+        let report =
+            run_in_foreground(dir.path(), &site("blog"), Arc::new(fake), CancellationToken::new(), |_| {}).await.unwrap();
         assert_eq!((report.result, report.trigger), (Exit::Success, Trigger::Command));
         let history = History::in_dir(&dir.path().join("blog"));
         assert_eq!(history.find(report.run).unwrap().map(|report| report.run), Some(report.run));

@@ -1,0 +1,338 @@
+//! The checks of one `[[site]]`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::check::Check;
+use super::db_host::{DEFAULT_PORT, parse_db_host};
+use super::error::ConfigError;
+use super::origin::Origin;
+use super::raw::{RawDatabase, RawSite, RawTls};
+use super::schedule::Schedule;
+use super::secret_file::{self, SecretPlace};
+use super::wp_config::{Defined, WpConfig, WpConfigError};
+use super::{Address, DatabaseSettings, Secret, SiteName, SiteSettings, Tls};
+
+const DEFAULT_UPDATE_WAIT: Duration = Duration::from_secs(600);
+
+/// Longer waits would only hide a site that is stuck in maintenance.
+const LONGEST_UPDATE_WAIT: Duration = Duration::from_secs(24 * 3600);
+
+/// The checked site. `others` are those before it, for the uniqueness of names.
+pub(super) fn site(check: &mut Check<'_>, raw: &RawSite, others: &[SiteSettings]) -> Result<SiteSettings, ConfigError> {
+    let name = site_name(check, raw, others)?;
+    let root = check.path(Some(&name), "site.path", raw.path.as_ref())?;
+    let wp_config = check.path(Some(&name), "site.wp_config", raw.wp_config.as_ref())?;
+    if root.is_none() && raw.content_dir.is_none() {
+        let advice = "give path, WordPress's root directory; or content_dir and all of [site.database]";
+        return Err(check.absent("site.path", &format!("missing for site {name}"), advice));
+    }
+    let mut found = FromWordPress { root: root.as_deref(), file: wp_config.as_deref(), read: None };
+    let content_dir = content_dir(check, &name, raw, &mut found)?;
+    let table_prefix = table_prefix(check, &name, raw, &mut found)?;
+    let database = database(check, &name, &raw.database, &mut found)?;
+    schedule(check, &name, raw)?;
+    if let Some(default_excludes) = &raw.default_excludes {
+        check.given(Some(&name), "site.default_excludes", default_excludes);
+    }
+    Ok(SiteSettings {
+        content_dir,
+        table_prefix,
+        database,
+        schedule: raw.schedule.as_ref().map(|schedule| schedule.get_ref().clone()),
+        time_zone: raw.time_zone.as_ref().map(|zone| zone.get_ref().clone()),
+        exclude: exclude(check, &name, raw)?,
+        default_excludes: raw.default_excludes.as_ref().is_none_or(|value| *value.get_ref()),
+        update_wait: update_wait(check, &name, raw)?,
+        root,
+        name,
+    })
+}
+
+fn site_name(check: &mut Check<'_>, raw: &RawSite, others: &[SiteSettings]) -> Result<SiteName, ConfigError> {
+    const KEY: &str = "site.name";
+    let Some(name) = SiteName::new(raw.name.get_ref()) else {
+        let what = format!("{:?} can't be a site's name", raw.name.get_ref());
+        return Err(check.invalid(
+            KEY,
+            &raw.name,
+            &what,
+            "use 1 to 64 of a-z, 0-9, dot, underscore and hyphen, a letter or digit first",
+        ));
+    };
+    if others.iter().any(|other| other.name == name) {
+        return Err(check.invalid(KEY, &raw.name, &format!("there are two sites named {name}"), "give each its own name"));
+    }
+    check.given(Some(&name), KEY, &raw.name);
+    Ok(name)
+}
+
+/// The site's wp-config.php, read when the first value is asked of it.
+struct FromWordPress<'a> {
+    root: Option<&'a Path>,
+    file: Option<&'a Path>,
+    read: Option<WpConfig>,
+}
+
+impl FromWordPress<'_> {
+    /// The file; `None` when the configuration names neither a root nor a file.
+    fn get(&mut self) -> Result<Option<&WpConfig>, WpConfigError> {
+        if self.read.is_none() {
+            self.read = match (self.file, self.root) {
+                (Some(file), root) => Some(WpConfig::read(file, root)?),
+                (None, Some(root)) => Some(WpConfig::find(root)?),
+                (None, None) => None,
+            };
+        }
+        Ok(self.read.as_ref())
+    }
+
+    /// The value that `ask` takes from the file; an error when there is no file to ask.
+    fn value<T>(
+        &mut self,
+        check: &mut Check<'_>,
+        site: &SiteName,
+        key: &'static str,
+        ask: impl FnOnce(&WpConfig) -> Result<Defined<T>, WpConfigError>,
+    ) -> Result<T, ConfigError> {
+        let missing = |check: &Check<'_>| {
+            let advice = "add it; or give the site's path, so that it is taken from wp-config.php";
+            check.absent(key, &format!("missing for site {site}"), advice)
+        };
+        let asked = self.get().and_then(|config| config.map(|config| Ok((ask(config)?, config.path().to_owned()))).transpose());
+        match asked {
+            Ok(Some((defined, path))) => {
+                check.origins.note(Some(site), key, Origin::WpConfig { path, line: defined.line });
+                Ok(defined.value)
+            }
+            Ok(None) => Err(missing(check)),
+            Err(source) => Err(ConfigError::WpConfig { at: check.source.absent(&format!("{key} of site {site}")), source }),
+        }
+    }
+}
+
+fn content_dir(
+    check: &mut Check<'_>,
+    site: &SiteName,
+    raw: &RawSite,
+    found: &mut FromWordPress<'_>,
+) -> Result<PathBuf, ConfigError> {
+    const KEY: &str = "site.content_dir";
+    if let Some(path) = check.path(Some(site), KEY, raw.content_dir.as_ref())? {
+        return Ok(path);
+    }
+    let refuse = |source| ConfigError::WpConfig { at: check.source.absent(&format!("{KEY} of site {site}")), source };
+    let root = found.root.unwrap_or(Path::new("/"));
+    let Some(config) = found.get().map_err(refuse)? else { return Ok(root.join("wp-content")) };
+    let Some(defined) = config.optional_constant("WP_CONTENT_DIR").map_err(refuse)? else { return Ok(root.join("wp-content")) };
+    let path = PathBuf::from(&defined.value);
+    if !path.is_absolute() {
+        let what = format!("{}, line {}: WP_CONTENT_DIR is not an absolute path", config.path().display(), defined.line);
+        return Err(check.absent(KEY, &what, "give content_dir in the configuration"));
+    }
+    let origin = Origin::WpConfig { path: config.path().to_owned(), line: defined.line };
+    check.origins.note(Some(site), KEY, origin);
+    Ok(path)
+}
+
+fn table_prefix(
+    check: &mut Check<'_>,
+    site: &SiteName,
+    raw: &RawSite,
+    found: &mut FromWordPress<'_>,
+) -> Result<String, ConfigError> {
+    const KEY: &str = "site.table_prefix";
+    // WordPress itself refuses any other.
+    let fine = |prefix: &str| prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let advice = "use letters, digits and underscores, as WordPress does";
+    if let Some(prefix) = &raw.table_prefix {
+        check.given(Some(site), KEY, prefix);
+        if !fine(prefix.get_ref()) {
+            return Err(check.invalid(KEY, prefix, &format!("{:?} can't be a table prefix", prefix.get_ref()), advice));
+        }
+        return Ok(prefix.get_ref().clone());
+    }
+    if found.root.is_none() && found.file.is_none() {
+        return Ok("wp_".to_owned());
+    }
+    let prefix = found.value(check, site, KEY, WpConfig::table_prefix)?;
+    if !fine(&prefix) {
+        return Err(check.absent(KEY, &format!("{prefix:?}, from wp-config.php, can't be a table prefix"), advice));
+    }
+    Ok(prefix)
+}
+
+fn schedule(check: &mut Check<'_>, site: &SiteName, raw: &RawSite) -> Result<(), ConfigError> {
+    if let Some(zone) = &raw.time_zone {
+        check.given(Some(site), "site.time_zone", zone);
+    }
+    let Some(cron) = &raw.schedule else {
+        return raw.time_zone.as_ref().map_or(Ok(()), |zone| {
+            Err(check.invalid("site.time_zone", zone, "given without a schedule", "add a schedule, or remove it"))
+        });
+    };
+    check.given(Some(site), "site.schedule", cron);
+    let refuse =
+        |key: &str, value: &Spanned<String>, source| ConfigError::Schedule { at: check.source.at(key, &value.span()), source };
+    // First without the zone, so that the message points to the line that is wrong.
+    Schedule::parse(cron.get_ref(), None).map_err(|error| refuse("site.schedule", cron, error))?;
+    if let Some(zone) = &raw.time_zone {
+        Schedule::parse(cron.get_ref(), Some(zone.get_ref())).map_err(|error| refuse("site.time_zone", zone, error))?;
+    }
+    Ok(())
+}
+
+fn exclude(check: &mut Check<'_>, site: &SiteName, raw: &RawSite) -> Result<Vec<String>, ConfigError> {
+    const KEY: &str = "site.exclude";
+    for pattern in &raw.exclude {
+        check.given(Some(site), KEY, pattern);
+        let text = pattern.get_ref();
+        let advice = "write it relative to wp-content, such as \"uploads/big/\" or \"**/*.iso\"";
+        if text.trim_matches('/').is_empty() || text.starts_with('/') || text.split('/').any(|part| part == "..") {
+            return Err(check.invalid(KEY, pattern, &format!("{text:?} names nothing below wp-content"), advice));
+        }
+        if let Err(error) = globset::Glob::new(text.trim_end_matches('/')) {
+            return Err(check.invalid(KEY, pattern, &format!("{text:?} is not a pattern: {}", error.kind()), advice));
+        }
+    }
+    Ok(raw.exclude.iter().map(|pattern| pattern.get_ref().clone()).collect())
+}
+
+fn update_wait(check: &mut Check<'_>, site: &SiteName, raw: &RawSite) -> Result<Duration, ConfigError> {
+    const KEY: &str = "site.update_wait";
+    let Some(text) = &raw.update_wait else { return Ok(DEFAULT_UPDATE_WAIT) };
+    check.given(Some(site), KEY, text);
+    let parsed = text.get_ref().parse::<jiff::SignedDuration>().ok().and_then(|wait| Duration::try_from(wait).ok());
+    parsed.filter(|wait| *wait <= LONGEST_UPDATE_WAIT).ok_or_else(|| {
+        let what = format!("{:?} is not a time to wait", text.get_ref());
+        check.invalid(KEY, text, &what, "write \"10m\" or \"1h 30m\", at most 24 hours; \"0s\" doesn't wait")
+    })
+}
+
+fn database(
+    check: &mut Check<'_>,
+    site: &SiteName,
+    raw: &RawDatabase,
+    found: &mut FromWordPress<'_>,
+) -> Result<DatabaseSettings, ConfigError> {
+    let address = address(check, site, raw, found)?;
+    let tls = tls(check, site, raw, &address)?;
+    let (user, password) = account(check, site, raw, found)?;
+    let name = match &raw.name {
+        Some(name) if name.get_ref().is_empty() => {
+            return Err(check.invalid("site.database.name", name, "empty", "name the schema that holds WordPress's tables"));
+        }
+        Some(name) => {
+            check.given(Some(site), "site.database.name", name);
+            name.get_ref().clone()
+        }
+        None => found.value(check, site, "site.database.name", |config| config.constant("DB_NAME"))?,
+    };
+    Ok(DatabaseSettings { address, user, password, name, tls })
+}
+
+fn address(
+    check: &mut Check<'_>,
+    site: &SiteName,
+    raw: &RawDatabase,
+    found: &mut FromWordPress<'_>,
+) -> Result<Address, ConfigError> {
+    const KEY: &str = "site.database.address";
+    match (&raw.socket, &raw.host, &raw.port) {
+        (Some(_), Some(host), _) => {
+            Err(check.invalid("site.database.host", host, "given, and so is site.database.socket", "give one of them"))
+        }
+        (_, None, Some(port)) => Err(check.invalid(
+            "site.database.port",
+            port,
+            "given without a host",
+            "add the host, or remove it: a socket has no port",
+        )),
+        (Some(socket), None, None) => {
+            check.given(Some(site), KEY, socket);
+            let path = check.path(Some(site), "site.database.socket", Some(socket))?;
+            Ok(Address::Socket(path.unwrap_or_default()))
+        }
+        (None, Some(host), port) => {
+            check.given(Some(site), KEY, host);
+            let named = host.get_ref().trim_start_matches('[').trim_end_matches(']');
+            let v6 = named.parse::<std::net::Ipv6Addr>().is_ok();
+            if named.is_empty() || (!v6 && named.contains([':', '/'])) {
+                let what = format!("{:?} is not a host", host.get_ref());
+                return Err(check.invalid("site.database.host", host, &what, "give the port as port, a socket's path as socket"));
+            }
+            let port = port.as_ref().map_or(DEFAULT_PORT, |port| *port.get_ref());
+            Ok(Address::Tcp { host: named.to_owned(), port })
+        }
+        (None, None, None) => {
+            let value = found.value(check, site, KEY, |config| config.constant("DB_HOST"))?;
+            parse_db_host(&value).map(|host| host.address()).ok_or_else(|| {
+                let what = format!("DB_HOST in wp-config.php is {value:?}, which is neither a host nor a socket");
+                check.absent(KEY, &what, "give socket or host in [site.database]")
+            })
+        }
+    }
+}
+
+fn tls(check: &mut Check<'_>, site: &SiteName, raw: &RawDatabase, address: &Address) -> Result<Tls, ConfigError> {
+    let loopback = match address {
+        Address::Socket(_) => true,
+        Address::Tcp { host, .. } => {
+            host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        }
+    };
+    if let Some(tls) = &raw.tls {
+        check.given(Some(site), "site.database.tls", tls);
+    }
+    let required = raw.tls.as_ref().map_or(!loopback, |tls| *tls.get_ref() == RawTls::Required);
+    let ca_file = check.path(Some(site), "site.database.ca_file", raw.ca_file.as_ref())?;
+    match (required, &raw.tls, &raw.ca_file) {
+        (true, Some(tls), _) if matches!(address, Address::Socket(_)) => {
+            Err(check.invalid("site.database.tls", tls, "a socket has no TLS", "remove it: nothing leaves the machine"))
+        }
+        (false, _, Some(file)) => {
+            let advice = "add tls = \"required\", or remove it";
+            Err(check.invalid("site.database.ca_file", file, "given, but TLS is off", advice))
+        }
+        (true, ..) => Ok(Tls::Required { ca_file }),
+        (false, ..) => Ok(Tls::Off),
+    }
+}
+
+/// User and password belong together: a user that the configuration gives doesn't have the password of wp-config.php.
+fn account(
+    check: &mut Check<'_>,
+    site: &SiteName,
+    raw: &RawDatabase,
+    found: &mut FromWordPress<'_>,
+) -> Result<(String, Secret), ConfigError> {
+    const PASSWORD: &str = "site.database.password";
+    let place = SecretPlace {
+        file_key: "site.database.password_file",
+        file: raw.password_file.as_ref(),
+        credential_key: "site.database.password_credential",
+        credential: raw.password_credential.as_ref(),
+    };
+    let password = secret_file::read(check.source, &place, check.credentials)?;
+    let user = match &raw.user {
+        Some(user) if user.get_ref().is_empty() => {
+            return Err(check.invalid("site.database.user", user, "empty", "name an account of the database server"));
+        }
+        Some(user) => {
+            check.given(Some(site), "site.database.user", user);
+            user.get_ref().clone()
+        }
+        None => found.value(check, site, "site.database.user", |config| config.constant("DB_USER"))?,
+    };
+    let password = match password {
+        Some((password, origin)) => {
+            check.origins.note(Some(site), PASSWORD, origin);
+            password
+        }
+        None if raw.user.is_some() => Secret::default(),
+        None => Secret::new(found.value(check, site, PASSWORD, |config| config.constant("DB_PASSWORD"))?),
+    };
+    Ok((user, password))
+}

@@ -1,0 +1,79 @@
+//! The configuration as it is written. Every value carries its place, for the messages of `check`.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConfig {
+    pub(super) store: RawStore,
+    #[serde(default)]
+    pub(super) daemon: RawDaemon,
+    #[serde(default)]
+    pub(super) site: Vec<RawSite>,
+}
+
+/// `[store]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawStore {
+    pub(super) url: Spanned<String>,
+    pub(super) region: Option<Spanned<String>>,
+    pub(super) endpoint: Option<Spanned<String>>,
+    pub(super) path_style: Option<Spanned<bool>>,
+    pub(super) access_key_id: Option<Spanned<String>>,
+    pub(super) secret_access_key_file: Option<Spanned<String>>,
+    pub(super) secret_access_key_credential: Option<Spanned<String>>,
+}
+
+/// `[daemon]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDaemon {
+    pub(super) socket: Option<Spanned<String>>,
+    pub(super) state: Option<Spanned<String>>,
+    pub(super) socket_group: Option<Spanned<String>>,
+}
+
+/// `[[site]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSite {
+    pub(super) name: Spanned<String>,
+    pub(super) path: Option<Spanned<String>>,
+    pub(super) wp_config: Option<Spanned<String>>,
+    pub(super) content_dir: Option<Spanned<String>>,
+    pub(super) table_prefix: Option<Spanned<String>>,
+    pub(super) schedule: Option<Spanned<String>>,
+    pub(super) time_zone: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) exclude: Vec<Spanned<String>>,
+    pub(super) default_excludes: Option<Spanned<bool>>,
+    pub(super) update_wait: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) database: RawDatabase,
+}
+
+/// `[site.database]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDatabase {
+    pub(super) socket: Option<Spanned<String>>,
+    pub(super) host: Option<Spanned<String>>,
+    pub(super) port: Option<Spanned<u16>>,
+    pub(super) user: Option<Spanned<String>>,
+    pub(super) password_file: Option<Spanned<String>>,
+    pub(super) password_credential: Option<Spanned<String>>,
+    pub(super) name: Option<Spanned<String>>,
+    pub(super) tls: Option<Spanned<RawTls>>,
+    pub(super) ca_file: Option<Spanned<String>>,
+}
+
+/// `tls`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawTls {
+    Off,
+    Required,
+}
