@@ -1,1 +1,27 @@
-//! (under construction)
+//! The daemon: schedule, run queue, control socket, systemd.
+//!
+//! One [`queue`] task owns what runs and what waits; the [`schedule`] and the [`control`] server ask it for runs.
+
+mod alarm;
+pub mod clock;
+pub mod control;
+mod due;
+mod execution;
+#[cfg(test)]
+mod fake;
+mod foreground;
+mod history;
+mod live;
+pub mod logging;
+pub mod notify;
+pub mod queue;
+mod runner;
+mod schedule;
+pub mod service;
+mod state;
+
+pub use foreground::run_in_foreground;
+pub use history::{History, HistoryError};
+pub use live::{Live, Stage};
+pub use runner::{Runner, fresh_run_id};
+pub use state::{StateDir, StateError, prepare_site};

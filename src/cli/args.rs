@@ -1,0 +1,115 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::daemon::logging::Level;
+
+/// Consistent, incremental, verifiable backups of WordPress sites.
+#[derive(Debug, Parser)]
+#[command(name = "wp-backup-agent", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: docs/EXIT-CODES.md. The levels of the log: WP_BACKUP_LOG=info, or -v and -q.")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What every subcommand takes.
+#[derive(Debug, Args)]
+pub(super) struct Global {
+    /// The configuration file
+    #[arg(long, global = true, value_name = "PATH", default_value = crate::config::DEFAULT_PATH)]
+    pub(super) config: PathBuf,
+    /// Log more; twice for even more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
+    /// Log failures only
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+impl Global {
+    /// The log's level for a command; the daemon's own is one step more talkative.
+    pub(super) fn level(&self, daemon: bool) -> Level {
+        match (self.quiet, self.verbose + u8::from(daemon)) {
+            (true, _) => Level::Error,
+            (false, 0) => Level::Command,
+            (false, 1) => Level::Info,
+            (false, 2) => Level::Debug,
+            (false, _) => Level::Trace,
+        }
+    }
+}
+
+/// One subcommand each, one file each.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the schedule and take requests on the control socket
+    Daemon,
+    /// Back up a site now
+    RunNow(RunNowArgs),
+    /// Show what the daemon is doing, and each site's last snapshot
+    Status(StatusArgs),
+    /// Cancel a site's run: the one under way and the one that waits
+    Cancel(CancelArgs),
+}
+
+/// `run-now`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wp-backup-agent run-now                 ask the daemon, print the run's id
+  wp-backup-agent run-now blog --wait     watch it, end with its exit code
+  wp-backup-agent run-now --foreground    without a daemon")]
+pub(super) struct RunNowArgs {
+    /// The site; may be left out when there is only one
+    pub(super) site: Option<String>,
+    /// Wait until the run is over and end with its exit code; leaving with Ctrl-C doesn't stop the run
+    #[arg(long)]
+    pub(super) wait: bool,
+    /// Run in this process, without a daemon; Ctrl-C cancels
+    #[arg(long, conflicts_with = "wait")]
+    pub(super) foreground: bool,
+}
+
+/// `status`
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// This site only
+    pub(super) site: Option<String>,
+    /// Print the daemon's answer as JSON (docs/CONTROL.md)
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `cancel`
+#[derive(Debug, Args)]
+pub(super) struct CancelArgs {
+    /// The site; may be left out when there is only one
+    pub(super) site: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn options_may_follow_the_subcommand() {
+        let arguments = Arguments::try_parse_from(["x", "run-now", "blog", "--config", "/c", "--wait", "-v"]).unwrap();
+        assert_eq!(arguments.global.config, PathBuf::from("/c"));
+        assert_eq!(arguments.global.level(false), Level::Info);
+        assert_eq!(arguments.global.level(true), Level::Debug);
+        assert!(Arguments::try_parse_from(["x", "run-now", "--wait", "--foreground"]).is_err());
+        assert!(Arguments::try_parse_from(["x", "status", "-v", "-q"]).is_err());
+    }
+}

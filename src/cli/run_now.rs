@@ -1,0 +1,97 @@
+//! `run-now`
+
+use super::args::{Global, RunNowArgs};
+use super::failure::Failure;
+use super::output::Output;
+use super::progress::Display;
+use super::signals::cancelled_by_signals;
+use super::{daemon, format, sites, work};
+use crate::backup::RunReport;
+use crate::config;
+use crate::daemon::control::types::RunStage;
+use crate::daemon::control::{Client, ClientError};
+use crate::daemon::queue::Disposition;
+use crate::daemon::run_in_foreground;
+use crate::error::Exit;
+
+/// Asks the daemon for a run, and follows it when told to.
+pub(super) async fn ask(client: &Client, args: &RunNowArgs, out: &mut Output) -> Result<Exit, Failure> {
+    let status = client.status().await?;
+    let site = sites::choose(&status.sites, |site| &site.site, args.site.as_deref())?;
+    let accepted = client.run(&site.site).await?;
+    let disposition = match accepted.disposition {
+        Disposition::Started => "started",
+        Disposition::Joined => "joined",
+        Disposition::Queued => "queued",
+    };
+    if !args.wait {
+        out.line(format_args!("{} {} {disposition}", accepted.run, accepted.site));
+        return Ok(Exit::Success);
+    }
+    out.note(format_args!("run {} of {}: {disposition}", accepted.run, accepted.site));
+    let mut display = Display::new();
+    let mut follow = client.follow(accepted.run).await?;
+    while let Some(state) = follow.next().await? {
+        match (state.state, state.figures, state.report) {
+            (RunStage::Queued, ..) => display.queued(),
+            (_, Some(figures), _) => display.show(&figures),
+            (_, _, Some(report)) => {
+                display.end();
+                return Ok(conclude(&report, out));
+            }
+            _ => {}
+        }
+    }
+    display.end();
+    Err(ClientError::Lost("the daemon ended before the run did".into()).into())
+}
+
+/// Runs in this process.
+pub(super) fn foreground(global: &Global, args: &RunNowArgs, out: &mut Output) -> Result<Exit, Failure> {
+    let settings = config::load(&global.config)?;
+    let site = sites::choose_site(&settings, args.site.as_deref())?;
+    let runner = daemon::runner(&settings)?;
+    work(async {
+        let mut display = Display::new();
+        let report =
+            run_in_foreground(&settings.daemon.state, site, runner, cancelled_by_signals(), |figures| display.show(figures))
+                .await;
+        display.end();
+        Ok(conclude(&report?, out))
+    })
+}
+
+/// Says how a run ended; its result is the exit code.
+fn conclude(report: &RunReport, out: &mut Output) -> Exit {
+    let seconds = report.finished.duration_since(report.started).as_secs();
+    if let Some(snapshot) = &report.snapshot {
+        let counts = &snapshot.counts;
+        out.line(format_args!(
+            "{} {} snapshot {}: {} ({}), {}, {}; uploaded {} in {}; took {}",
+            report.run,
+            report.site,
+            snapshot.seq,
+            format::plural(counts.file_entries, "file"),
+            format::bytes(counts.file_bytes),
+            format::plural(counts.tables, "table"),
+            format::plural(counts.rows, "row"),
+            format::bytes(snapshot.uploaded.bytes),
+            format::plural(snapshot.uploaded.packs, "pack"),
+            format::duration(seconds),
+        ));
+        let mut shown = 0;
+        for finding in snapshot.first_findings.iter().filter(|finding| finding.code.is_loss()) {
+            shown += 1;
+            out.note(format_args!("wp-backup-agent: {}: {} {}", format::name(&finding.code), finding.subject, finding.detail));
+        }
+        let all: u64 = snapshot.findings.iter().filter(|(code, _)| code.is_loss()).map(|(_, count)| count).sum();
+        if all > shown {
+            out.note(format_args!("wp-backup-agent: and {} more", format::count(all - shown)));
+        }
+    }
+    if report.result != Exit::Success && report.snapshot.is_none() {
+        let error = report.error.as_deref().unwrap_or("the run ended without saying why");
+        out.note(format_args!("wp-backup-agent: {}: {error}", report.site));
+    }
+    report.result
+}
