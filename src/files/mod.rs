@@ -1,1 +1,31 @@
-//! (under construction)
+//! wp-content as a source: walking a tree, reading its files, and writing a tree back.
+//!
+//! The agent may read everything (CAP_DAC_READ_SEARCH) in a tree that a hacked WordPress may write. So a path is never
+//! given to the kernel as a whole to follow as it likes: everything is opened beneath a root descriptor ([`Tree`]), and
+//! no symlink is ever followed, on the way in or on the way back.
+//!
+//! All of it blocks; callers run it on threads of their own.
+
+mod change;
+mod error;
+mod exclude;
+mod metadata;
+mod names;
+mod read;
+mod stack;
+mod tree;
+mod walk;
+mod write;
+mod write_file;
+
+#[cfg(test)]
+mod as_nobody;
+
+pub use change::{Change, compare};
+pub use error::FilesError;
+pub use exclude::{DEFAULTS, DefaultRule, Rules};
+pub use read::{Captured, LARGEST_PIECE, PieceSink, ReadError, Stopped, read_file};
+pub use tree::Tree;
+pub use walk::{Walk, Walked};
+pub use write::{TreeWriter, WriteStats};
+pub use write_file::FileWriter;

@@ -1,6 +1,41 @@
 //! The on-disk format, all of it: what the store holds and how it is read and written (docs/FORMAT.md).
 
 pub mod byte_text;
+mod chunk_table;
+pub mod draft;
 pub mod entry;
+mod error;
 pub mod ids;
+pub mod journal;
+pub mod known;
+pub mod layout;
+pub mod list;
 pub mod manifest;
+pub mod pack;
+pub mod reader;
+pub mod snapshots;
+pub mod state;
+pub mod writer;
+
+pub use error::RepositoryError;
+pub(crate) use list::Cutter;
+pub(crate) use writer::checksummed;
+
+/// A new run's id.
+pub fn random_run_id() -> ids::RunId {
+    ids::RunId(random())
+}
+
+pub(crate) fn random_hex() -> String {
+    hex::encode(random())
+}
+
+fn random() -> [u8; 8] {
+    let mut bytes = [0; 8];
+    // The kernel's generator only fails before it is seeded, at boot; then the call waits.
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        filled += rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty()).unwrap_or(0);
+    }
+    bytes
+}

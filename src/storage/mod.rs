@@ -4,12 +4,37 @@
 //! Objects are immutable: there is no way to overwrite one. Keys are relative to the store's prefix,
 //! separated by `/`, made of `[A-Za-z0-9._-]`, never empty, never with a `..` part.
 
+mod failure;
+mod faulty;
+mod key;
+mod local;
+mod recorder;
+mod s3;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::config::StoreSettings;
 use crate::error::{Exit, Explain};
+
+use failure::Failure;
+pub use faulty::{Fault, Faulty};
+pub use local::LocalStore;
+pub use recorder::{Call, Recorder};
+pub use s3::S3Store;
+
+/// Opens the store that the settings name. Makes no request to it.
+pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match settings {
+        StoreSettings::Local { path } => Arc::new(LocalStore::new(path.clone())),
+        StoreSettings::S3(s3) => Arc::new(S3Store::new(s3).await?),
+    })
+}
 
 /// One object as a listing shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]

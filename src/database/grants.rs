@@ -1,0 +1,228 @@
+//! What the account may see. A missing right shows as *absence*: no error, just no triggers. So the grants are read.
+
+use std::collections::BTreeSet;
+
+use super::connect::Session;
+use super::error::DatabaseError;
+use super::lex::{Kind, tokens};
+use super::literal::quoted;
+use crate::repository::entry::{Finding, FindingCode};
+
+/// A GRANT statement on a schema, for a person to run.
+pub(super) fn statement(rights: &str, schema: &str, user: &str) -> String {
+    // `_` and `%` are wildcards in the schema's name of a GRANT.
+    let pattern = schema.replace('_', "\\_").replace('%', "\\%");
+    let pattern = String::from_utf8_lossy(&quoted(pattern.as_bytes())).into_owned();
+    format!("GRANT {rights} ON {pattern}.* TO {user}")
+}
+
+/// The rights that the account holds on the whole schema, and what else bears on seeing all of it.
+#[derive(Debug, Default)]
+struct Rights {
+    schema: BTreeSet<String>,
+    /// SELECT on mysql.proc, or a global right to see routines.
+    all_routines: bool,
+}
+
+impl Rights {
+    fn has(&self, right: &str) -> bool {
+        self.schema.contains(right) || self.schema.contains("ALL PRIVILEGES") || self.schema.contains("ALL")
+    }
+
+    fn take(&mut self, grant: &[u8], schema: &[u8]) {
+        let Some((revoke, rights, target)) = parse(grant) else { return };
+        let (global, whole) = match target {
+            Target::Everything => (true, true),
+            Target::Schema(pattern) => {
+                self.all_routines |= !revoke && like(&pattern, b"mysql") && has_select(&rights);
+                (false, like(&pattern, schema))
+            }
+            Target::Table(schema, table) => {
+                self.all_routines |= !revoke && schema == b"mysql" && table == b"proc" && has_select(&rights);
+                (false, false)
+            }
+        };
+        if revoke && whole {
+            // MySQL's partial revokes take rights of this schema away from global ones.
+            self.schema.retain(|right| !rights.contains(right));
+        } else if whole {
+            self.all_routines |=
+                global && has_select(&rights) || rights.contains("SHOW_ROUTINE") || rights.contains("SHOW CREATE ROUTINE");
+            self.schema.extend(rights);
+        }
+    }
+}
+
+fn has_select(rights: &BTreeSet<String>) -> bool {
+    rights.contains("SELECT") || rights.contains("ALL PRIVILEGES")
+}
+
+enum Target {
+    Everything,
+    /// A pattern of schema names.
+    Schema(Vec<u8>),
+    Table(Vec<u8>, Vec<u8>),
+}
+
+/// What may be missing from a dump by this account, and the GRANT that shows it.
+pub(super) async fn findings(session: &mut Session, mariadb: bool) -> Result<Vec<Finding>, DatabaseError> {
+    let row = session.one("SELECT DATABASE(), CURRENT_USER(), CURRENT_ROLE()").await;
+    let row = match row {
+        Err(DatabaseError::Server { .. }) => session.one("SELECT DATABASE(), CURRENT_USER()").await?,
+        other => other?,
+    };
+    let mut fields = row.unwrap_or_default().into_iter();
+    let mut field = || fields.next().flatten().unwrap_or_default();
+    let (schema, user, role) = (field(), field(), field());
+    let mut show = b"SHOW GRANTS FOR CURRENT_USER()".to_vec();
+    // MariaDB shows the active role's rights by itself.
+    if !mariadb && !role.is_empty() && role != b"NONE" {
+        show.extend_from_slice(b" USING ");
+        show.extend_from_slice(&role);
+    }
+    let mut rights = Rights::default();
+    for row in session.all(show).await? {
+        if let Some(Some(grant)) = row.first() {
+            rights.take(grant, &schema);
+        }
+    }
+    let (schema, user) = (String::from_utf8_lossy(&schema).into_owned(), account(&user));
+    let finding = |subject: &str, grant: String| Finding {
+        code: FindingCode::NotVisible,
+        subject: subject.into(),
+        detail: format!("the account may not see all {subject}; to let it: {grant}"),
+    };
+    let mut findings = Vec::new();
+    for (right, subject) in [("SELECT", "tables"), ("TRIGGER", "triggers"), ("EVENT", "events")] {
+        if !rights.has(right) {
+            findings.push(finding(subject, statement(right, &schema, &user)));
+        }
+    }
+    // One of these shows that a routine is there; a body that is hidden then is a finding of its own.
+    if !rights.all_routines && !["EXECUTE", "ALTER ROUTINE", "CREATE ROUTINE"].iter().any(|right| rights.has(right)) {
+        findings.push(finding("functions and procedures", statement("EXECUTE", &schema, &user)));
+    }
+    Ok(findings)
+}
+
+/// `user@host` with quotes.
+fn account(current_user: &[u8]) -> String {
+    let text = String::from_utf8_lossy(current_user);
+    match text.rsplit_once('@') {
+        Some((user, host)) => format!("'{user}'@'{host}'"),
+        None => format!("'{text}'"),
+    }
+}
+
+/// `GRANT rights ON target TO …` or `REVOKE rights ON target FROM …`; `None` for roles, proxies and rights on routines.
+fn parse(grant: &[u8]) -> Option<(bool, BTreeSet<String>, Target)> {
+    let mut list = tokens(grant).filter(|token| token.kind != Kind::Blank);
+    let verb = list.next()?;
+    let revoke = verb.is("REVOKE");
+    if !revoke && !verb.is("GRANT") {
+        return None;
+    }
+    let (mut rights, mut words, mut depth) = (BTreeSet::new(), Vec::new(), 0u32);
+    loop {
+        let token = list.next()?;
+        if token.is_symbol(b'(') {
+            // A right on columns isn't one on the table.
+            depth += 1;
+            words.clear();
+        } else if token.is_symbol(b')') {
+            depth = depth.saturating_sub(1);
+        } else if depth > 0 {
+            continue;
+        } else if token.is_symbol(b',') || token.is("ON") {
+            if !words.is_empty() {
+                rights.insert(std::mem::take(&mut words).join(" "));
+            }
+            if token.is("ON") {
+                break;
+            }
+        } else if token.kind == Kind::Word {
+            words.push(String::from_utf8_lossy(token.text).to_ascii_uppercase());
+        } else {
+            return None;
+        }
+    }
+    let mut parts: Vec<Vec<u8>> = vec![Vec::new()];
+    for token in list {
+        if token.is("TO") || token.is("FROM") {
+            break;
+        }
+        match parts.last_mut() {
+            Some(part) if !token.is_symbol(b'.') => part.extend_from_slice(token.text),
+            _ => parts.push(Vec::new()),
+        }
+    }
+    let target = match <[Vec<u8>; 2]>::try_from(parts).ok()? {
+        [schema, table] if schema == b"*" && table == b"*" => Target::Everything,
+        [schema, table] if table == b"*" => Target::Schema(unquoted(&schema)?),
+        [schema, table] => Target::Table(unquoted(&schema)?, unquoted(&table)?),
+    };
+    Some((revoke, rights, target))
+}
+
+fn unquoted(name: &[u8]) -> Option<Vec<u8>> {
+    let Some(inner) = name.strip_prefix(b"`") else {
+        // PROCEDURE `db`.`p` and FUNCTION `db`.`f` end here.
+        return (!name.contains(&b'`')).then(|| name.to_vec());
+    };
+    let inner = inner.strip_suffix(b"`")?;
+    let mut out = Vec::with_capacity(inner.len());
+    let mut bytes = inner.iter().peekable();
+    while let Some(byte) = bytes.next() {
+        out.push(*byte);
+        if *byte == b'`' {
+            bytes.next_if(|b| **b == b'`');
+        }
+    }
+    Some(out)
+}
+
+/// SQL's LIKE, as it stands for schema names in grants.
+fn like(pattern: &[u8], name: &[u8]) -> bool {
+    match pattern.split_first() {
+        None => name.is_empty(),
+        Some((b'%', rest)) => (0..=name.len()).any(|at| name.get(at..).is_some_and(|tail| like(rest, tail))),
+        Some((b'_', rest)) => name.split_first().is_some_and(|(_, tail)| like(rest, tail)),
+        Some((b'\\', rest)) if !rest.is_empty() => {
+            rest.split_first().zip(name.split_first()).is_some_and(|((p, rest), (n, tail))| p == n && like(rest, tail))
+        }
+        Some((byte, rest)) => name.split_first().is_some_and(|(n, tail)| n == byte && like(rest, tail)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rights(grants: &[&str]) -> Rights {
+        let mut rights = Rights::default();
+        for grant in grants {
+            rights.take(grant.as_bytes(), b"wp_blog");
+        }
+        rights
+    }
+
+    #[test]
+    fn what_grants_say() {
+        assert!(rights(&["GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost` WITH GRANT OPTION"]).has("TRIGGER"));
+        assert!(rights(&["GRANT SELECT, SHOW VIEW ON `wp\\_blog`.* TO `a`@`b`"]).has("SHOW VIEW"));
+        assert!(rights(&["GRANT SELECT ON `wp%`.* TO `a`@`b`"]).has("SELECT"));
+        assert!(!rights(&["GRANT SELECT ON `wp\\_blogs`.* TO `a`@`b`"]).has("SELECT"));
+        assert!(!rights(&["GRANT SELECT ON `wp_blog`.`t` TO `a`@`b`"]).has("SELECT"));
+        assert!(!rights(&["GRANT SELECT (`a`, `TRIGGER`), INSERT ON `wp_blog`.* TO `a`@`b`"]).has("SELECT"));
+        assert!(!rights(&["GRANT `SELECT`@`%` TO `a`@`b`", "GRANT PROXY ON ``@`%` TO `a`@`b`"]).has("SELECT"));
+        assert!(!rights(&["GRANT EXECUTE ON PROCEDURE `wp_blog`.`p` TO `a`@`b`"]).has("EXECUTE"));
+        assert!(!rights(&["GRANT SELECT ON *.* TO `a`@`b`", "REVOKE SELECT ON `wp_blog`.* FROM `a`@`b`"]).has("SELECT"));
+        assert!(rights(&["GRANT SELECT ON `mysql`.`proc` TO `a`@`b`"]).all_routines);
+        assert!(!rights(&["GRANT USAGE ON *.* TO `a`@`b` IDENTIFIED BY PASSWORD '*AB'"]).has("SELECT"));
+    }
+
+    #[test]
+    fn the_statement_names_the_schema_exactly() {
+        assert_eq!(statement("TRIGGER", "wp_blog", "'a'@'b'"), "GRANT TRIGGER ON `wp\\_blog`.* TO 'a'@'b'");
+    }
+}

@@ -1,0 +1,155 @@
+//! Values as SQL literals, byte for byte what the server holds, under `SET NAMES binary` and our sql_mode (see `script`).
+
+/// How a column's values are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Literal {
+    /// Integers, decimals and years: as they are.
+    Number,
+    /// Floating point: always with an exponent, so that it is never taken for an integer or decimal (`-0` would lose its sign).
+    Double,
+    /// Quoted.
+    Text,
+    /// Quoted; tells whether the empty string is one of its members. Where it isn't, it stands for an invalid value.
+    Enum {
+        /// Whether '' is a member.
+        has_empty: bool,
+    },
+    /// Bytes that aren't text.
+    Hex,
+    /// MySQL's JSON, which refuses text of the binary character set.
+    Json,
+}
+
+/// The letter after the backslash, 0 for bytes that stand for themselves.
+const ESCAPES: [u8; 256] = {
+    let mut table = [0; 256];
+    table[0] = b'0';
+    table[b'\n' as usize] = b'n';
+    table[b'\r' as usize] = b'r';
+    table[b'\\' as usize] = b'\\';
+    table[b'\'' as usize] = b'\'';
+    table[b'"' as usize] = b'"';
+    table[0x1a] = b'Z';
+    table
+};
+
+const JSON_BEFORE: &[u8] = b"CONVERT(";
+const JSON_AFTER: &[u8] = b" USING utf8mb4)";
+
+impl Literal {
+    /// Appends a value; `None` is NULL.
+    pub(super) fn write(self, value: Option<&[u8]>, out: &mut Vec<u8>) {
+        let Some(value) = value else { return out.extend_from_slice(b"NULL") };
+        match self {
+            Self::Number => out.extend_from_slice(value),
+            Self::Double => {
+                out.extend_from_slice(value);
+                if !has_exponent(value) {
+                    out.extend_from_slice(b"e0");
+                }
+            }
+            Self::Text | Self::Enum { .. } => quote(value, out),
+            Self::Hex if value.is_empty() => out.extend_from_slice(b"''"),
+            Self::Hex => {
+                const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+                out.reserve(value.len() * 2 + 2);
+                out.extend_from_slice(b"0x");
+                out.extend(value.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]));
+            }
+            Self::Json => {
+                out.extend_from_slice(JSON_BEFORE);
+                quote(value, out);
+                out.extend_from_slice(JSON_AFTER);
+            }
+        }
+    }
+
+    /// How many bytes [`Self::write`] appends.
+    pub(super) fn size(self, value: Option<&[u8]>) -> usize {
+        let Some(value) = value else { return 4 };
+        match self {
+            Self::Number => value.len(),
+            Self::Double => value.len() + if has_exponent(value) { 0 } else { 2 },
+            Self::Text | Self::Enum { .. } => quoted_size(value),
+            Self::Hex => 2 + 2 * value.len(),
+            Self::Json => JSON_BEFORE.len() + quoted_size(value) + JSON_AFTER.len(),
+        }
+    }
+}
+
+/// Appends a string literal.
+pub(super) fn quote(value: &[u8], out: &mut Vec<u8>) {
+    out.push(b'\'');
+    let mut rest = value;
+    while let Some(at) = rest.iter().position(|b| ESCAPES[usize::from(*b)] != 0) {
+        let (plain, tail) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        let Some((special, tail)) = tail.split_first() else { break };
+        out.extend_from_slice(&[b'\\', ESCAPES[usize::from(*special)]]);
+        rest = tail;
+    }
+    out.extend_from_slice(rest);
+    out.push(b'\'');
+}
+
+/// Appends a quoted name.
+pub(super) fn identifier(name: &[u8], out: &mut Vec<u8>) {
+    out.push(b'`');
+    for byte in name {
+        if *byte == b'`' {
+            out.push(b'`');
+        }
+        out.push(*byte);
+    }
+    out.push(b'`');
+}
+
+/// A quoted name.
+pub(super) fn quoted(name: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(name.len() + 2);
+    identifier(name, &mut out);
+    out
+}
+
+fn has_exponent(value: &[u8]) -> bool {
+    value.iter().any(|b| matches!(b, b'e' | b'E'))
+}
+
+fn quoted_size(value: &[u8]) -> usize {
+    2 + value.len() + value.iter().filter(|b| ESCAPES[usize::from(**b)] != 0).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written(literal: Literal, value: &[u8]) -> String {
+        let mut out = Vec::new();
+        literal.write(Some(value), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn how_values_look() {
+        assert_eq!(written(Literal::Number, b"-5"), "-5");
+        assert_eq!(written(Literal::Double, b"-0"), "-0e0");
+        assert_eq!(written(Literal::Double, b"1.5e300"), "1.5e300");
+        assert_eq!(written(Literal::Text, b"it's \"\\\" \0\r\n\x1a%"), r#"'it\'s \"\\\" \0\r\n\Z%'"#);
+        assert_eq!(written(Literal::Hex, b""), "''");
+        assert_eq!(written(Literal::Hex, b"\x00\xff"), "0x00FF");
+        assert_eq!(written(Literal::Json, b"{}"), "CONVERT('{}' USING utf8mb4)");
+        assert_eq!(quoted(b"a`b"), b"`a``b`");
+    }
+
+    proptest! {
+        #[test]
+        fn sizes_are_exact(value in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40))) {
+            for literal in [Literal::Number, Literal::Double, Literal::Text, Literal::Hex, Literal::Json] {
+                let mut out = Vec::new();
+                literal.write(value.as_deref(), &mut out);
+                prop_assert_eq!(out.len(), literal.size(value.as_deref()));
+            }
+        }
+    }
+}

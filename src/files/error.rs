@@ -1,0 +1,138 @@
+//! What can go wrong with a whole tree. Trouble with one entry of a walk is a finding, not an error.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::error::{Exit, Explain};
+use crate::repository::byte_text::ByteText;
+
+/// Why a tree can't be walked or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FilesError {
+    /// The root of the tree to be read can't be opened.
+    #[error("the directory {path} can't be opened")]
+    Open {
+        /// The root.
+        path: ByteText,
+        /// Why.
+        source: io::Error,
+    },
+    /// The walk can't go on: the root can't be listed, or this process is out of descriptors or memory.
+    #[error("the walk of {path} can't go on")]
+    Walk {
+        /// Where it stopped.
+        path: ByteText,
+        /// Why.
+        source: io::Error,
+    },
+    /// An exclude pattern of the owner's that is no glob.
+    #[error("the exclude pattern {pattern:?} can't be used")]
+    Exclude {
+        /// The pattern.
+        pattern: String,
+        /// Why.
+        source: globset::Error,
+    },
+    /// An exclude pattern of the owner's that would exclude everything or nothing.
+    #[error("the exclude pattern {pattern:?} names nothing below wp-content")]
+    EmptyExclude {
+        /// The pattern.
+        pattern: String,
+    },
+    /// The target of a restore holds something.
+    #[error("the target directory {path} is not empty")]
+    TargetNotEmpty {
+        /// The target.
+        path: ByteText,
+    },
+    /// Something that may not be replaced stands where an entry belongs.
+    #[error("{path} can't be restored: {what} is in the way")]
+    InTheWay {
+        /// The path in the target.
+        path: ByteText,
+        /// What is there.
+        what: &'static str,
+    },
+    /// An entry that no walk makes. Nothing was written for it.
+    #[error("the snapshot's entry {path} is not acceptable: {why}")]
+    BadEntry {
+        /// The entry's path.
+        path: ByteText,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The file system refused.
+    #[error("{path} can't be written")]
+    Write {
+        /// The path in the target.
+        path: ByteText,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl FilesError {
+    pub(super) fn open(path: &Path, source: io::Error) -> Self {
+        Self::Open { path: shown(path), source }
+    }
+}
+
+/// A path as messages show it.
+pub(super) fn shown(path: &Path) -> ByteText {
+    ByteText::from(path.as_os_str().as_bytes())
+}
+
+impl Explain for FilesError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Open { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Exit::NoInput,
+                io::ErrorKind::PermissionDenied => Exit::Denied,
+                _ => Exit::Io,
+            },
+            Self::Walk { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Exit::Denied,
+            Self::Walk { .. } => Exit::Io,
+            Self::Exclude { .. } | Self::EmptyExclude { .. } => Exit::Config,
+            Self::TargetNotEmpty { .. } | Self::InTheWay { .. } => Exit::CannotCreate,
+            Self::BadEntry { .. } => Exit::Data,
+            Self::Write { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::ReadOnlyFilesystem
+                | io::ErrorKind::NotADirectory => Exit::CannotCreate,
+                io::ErrorKind::PermissionDenied => Exit::Denied,
+                _ => Exit::Io,
+            },
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some(match self {
+            Self::Open { source, .. } | Self::Walk { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    "let the agent's user read the whole tree: CAP_DAC_READ_SEARCH, or the group that owns it".to_owned()
+                }
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                    "check the path in the configuration, and that /proc is mounted".to_owned()
+                }
+                _ => return None,
+            },
+            Self::Exclude { .. } | Self::EmptyExclude { .. } => {
+                "correct `exclude` in the site's configuration; patterns are relative to wp-content".to_owned()
+            }
+            Self::TargetNotEmpty { .. } => "choose an empty or new directory, or allow overwriting".to_owned(),
+            Self::InTheWay { path, .. } => format!("move {path} away, or restore to another directory"),
+            Self::BadEntry { .. } => "the list was damaged or forged: verify the snapshot, or restore another one".to_owned(),
+            Self::Write { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "free space on the target's disk or raise the quota, then restore again and allow overwriting".to_owned()
+                }
+                io::ErrorKind::ReadOnlyFilesystem => "choose a target that can be written".to_owned(),
+                io::ErrorKind::PermissionDenied => "restore as a user who may write the target".to_owned(),
+                _ => return None,
+            },
+        })
+    }
+}

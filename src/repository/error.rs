@@ -1,0 +1,140 @@
+//! What can go wrong with the format.
+
+use std::path::PathBuf;
+
+use crate::error::{Exit, Explain};
+use crate::storage::StoreError;
+
+/// A failure of reading or writing the repository.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepositoryError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file of the local state can't be read or written.
+    #[error("local state {path}: {action} failed")]
+    State {
+        /// What was being done.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process holds the site's local state.
+    #[error("another run of site {site} is under way (it holds {path})")]
+    Held {
+        /// The site.
+        site: String,
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// Bytes that don't fit the format or their name.
+    #[error("{what} is damaged: {detail}")]
+    Damaged {
+        /// The object: a manifest's key, a pack's name, a list.
+        what: String,
+        /// How it shows.
+        detail: String,
+    },
+    /// A format version that this agent doesn't know.
+    #[error("{what} was made by a newer agent (format {found}, this one reads up to {known})")]
+    Newer {
+        /// The object.
+        what: String,
+        /// Its version.
+        found: u64,
+        /// The newest known.
+        known: u32,
+    },
+    /// No snapshot fits.
+    #[error("site {site} has no snapshot {wanted:?} in {store}")]
+    NoSnapshot {
+        /// The site.
+        site: String,
+        /// What was asked for.
+        wanted: String,
+        /// The store's URL.
+        store: String,
+    },
+    /// More than one snapshot fits.
+    #[error("{wanted:?} fits more than one snapshot of site {site}: {found}")]
+    Ambiguous {
+        /// The site.
+        site: String,
+        /// What was asked for.
+        wanted: String,
+        /// Those that fit.
+        found: String,
+    },
+    /// The run took longer than its reading of the store may be trusted.
+    #[error("the run took longer than half the grace period, so what it reuses may have been pruned")]
+    TooOld,
+    /// The zstd library failed.
+    #[error("compressing failed")]
+    Compress(#[source] std::io::Error),
+    /// A pack did not read back as it was written: bad memory or a bug.
+    #[error("a pack did not read back as it was written ({0}); nothing of it was sent")]
+    ReadBack(String),
+    /// A background task ended without an answer.
+    #[error("a background task ended early")]
+    Task,
+    /// The run was cancelled.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl RepositoryError {
+    /// Shorthand for damage.
+    pub(crate) fn damaged(what: impl ToString, detail: impl ToString) -> Self {
+        Self::Damaged { what: what.to_string(), detail: detail.to_string() }
+    }
+
+    /// Shorthand for local state, to be used with `map_err`.
+    pub(crate) fn state(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::State { action, path, source }
+    }
+}
+
+impl Explain for RepositoryError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Store(error) => error.exit(),
+            Self::State { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Exit::CannotCreate,
+            Self::State { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => Exit::Denied,
+            Self::State { .. } => Exit::Io,
+            Self::Held { .. } => Exit::Busy,
+            Self::Damaged { .. } | Self::Newer { .. } => Exit::Data,
+            Self::NoSnapshot { .. } => Exit::NoInput,
+            Self::Ambiguous { .. } => Exit::Usage,
+            Self::TooOld => Exit::Failure,
+            Self::Compress(_) | Self::ReadBack(_) | Self::Task => Exit::Internal,
+            Self::Cancelled => Exit::Cancelled,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some(match self {
+            Self::Store(error) => return error.advice(),
+            Self::State { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                "free space where the local state is kept; the next run goes on".into()
+            }
+            Self::State { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                "run as the user that the daemon runs as, or correct `daemon.state` in the configuration".into()
+            }
+            Self::Held { .. } => "wait for it, or see `wp-backup-agent status`".into(),
+            Self::Damaged { .. } => {
+                "restore from another snapshot (`wp-backup-agent snapshots list`); the next run sends again what it needs".into()
+            }
+            Self::Newer { .. } => "install the newest wp-backup-agent on this machine".into(),
+            Self::NoSnapshot { .. } => "see `wp-backup-agent snapshots list`".into(),
+            Self::Ambiguous { .. } => "give more digits of the id".into(),
+            Self::TooOld => "start it again; it goes on from what was uploaded".into(),
+            Self::ReadBack(_) => "test this machine's memory; then run again".into(),
+            Self::State { .. } | Self::Compress(_) | Self::Task | Self::Cancelled => return None,
+        })
+    }
+}

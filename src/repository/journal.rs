@@ -1,0 +1,113 @@
+//! What the run under way has uploaded, on local disk: a run that follows a broken one goes on from it.
+//!
+//! One JSON line a pack, appended and synced once the pack is in the store. A torn last line is what a crash leaves; it is dropped.
+//! It is trusted for [`TRUSTED_FOR`] only: packs that no manifest names may be pruned after the grace period.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::entry::ChunkRef;
+use super::error::RepositoryError;
+use super::manifest::PackInfo;
+use super::pack::Toc;
+
+/// How old an uploaded pack may be to be reused without a manifest that names it: a quarter of the default grace period.
+pub const TRUSTED_FOR: Duration = Duration::from_secs(42 * 3600);
+
+/// A line holds one pack's table of contents: 2^16 chunks of about 100 bytes at most.
+const LINE_LIMIT: u64 = 32 << 20;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    at: Timestamp,
+    pack: PackInfo,
+    toc: Toc,
+}
+
+/// The journal of one site.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+impl Journal {
+    /// Opens the journal, for appending.
+    pub fn open(path: &Path) -> Result<Self, RepositoryError> {
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(RepositoryError::state("opening the journal", path))?;
+        // A torn last line must not swallow the next one.
+        let end = file.seek(SeekFrom::End(0)).map_err(RepositoryError::state("reading the journal", path))?;
+        if end > 0 {
+            let mut last = [0];
+            file.seek(SeekFrom::End(-1))
+                .and_then(|_| file.read_exact(&mut last))
+                .and_then(|()| if last == *b"\n" { Ok(()) } else { file.write_all(b"\n") })
+                .map_err(RepositoryError::state("mending the journal", path))?;
+        }
+        Ok(Self { path: path.to_owned(), file: Mutex::new(file) })
+    }
+
+    /// Notes a pack that is in the store.
+    pub fn note(&self, pack: &PackInfo, toc: &Toc) -> Result<(), RepositoryError> {
+        let line = Line { at: Timestamp::now(), pack: pack.clone(), toc: toc.clone() };
+        let mut json = serde_json::to_vec(&line).map_err(|e| RepositoryError::damaged("the journal", e))?;
+        json.push(b'\n');
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.write_all(&json).and_then(|()| file.sync_data()).map_err(RepositoryError::state("writing the journal", &self.path))
+    }
+
+    /// Forgets everything: what was uploaded is in a committed snapshot.
+    pub fn clear(path: &Path) -> Result<(), RepositoryError> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(RepositoryError::state("clearing the journal", path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The packs of a broken run before, and through `each` their chunks. Lines that can't be read, or that are too old, are passed over.
+    pub fn read(
+        path: &Path,
+        now: Timestamp,
+        each: &mut dyn FnMut(&ChunkRef) -> Result<(), RepositoryError>,
+    ) -> Result<Vec<PackInfo>, RepositoryError> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(RepositoryError::state("reading the journal", path)(error)),
+        };
+        let mut reader = BufReader::new(file);
+        let (mut packs, mut text) = (Vec::new(), Vec::new());
+        loop {
+            text.clear();
+            let read = reader.by_ref().take(LINE_LIMIT).read_until(b'\n', &mut text);
+            if read.map_err(RepositoryError::state("reading the journal", path))? == 0 {
+                return Ok(packs);
+            }
+            let Ok(line) = serde_json::from_slice::<Line>(&text) else { continue };
+            let age = now.duration_since(line.at);
+            if age.is_negative() || age.unsigned_abs() > TRUSTED_FOR {
+                continue;
+            }
+            for &(id, size, frame, at) in &line.toc.chunks {
+                if let Some(&frame) = line.toc.frames.get(frame as usize) {
+                    each(&ChunkRef { id, size, pack: line.pack.name, frame, at })?;
+                }
+            }
+            packs.push(line.pack);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Where things stand in the store: keys below the store's prefix (docs/FORMAT.md, "Objects").
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::ids::{PackName, RunId};
+use crate::config::SiteName;
+
+/// The keys of one site.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    site: SiteName,
+}
+
+impl Layout {
+    /// The keys of this site.
+    pub fn new(site: SiteName) -> Self {
+        Self { site }
+    }
+
+    /// The site.
+    pub fn site(&self) -> &SiteName {
+        &self.site
+    }
+
+    /// The prefix that all manifests share.
+    pub fn snapshots(&self) -> String {
+        format!("{}/snapshots/", self.site)
+    }
+
+    /// A manifest's key.
+    pub fn snapshot(&self, key: &SnapshotKey) -> String {
+        format!("{}/snapshots/{key}.json", self.site)
+    }
+
+    /// A pack's key.
+    pub fn pack(&self, name: &PackName) -> String {
+        let name = name.to_string();
+        format!("{}/packs/{}/{name}.tar.zst", self.site, &name[..2])
+    }
+
+    /// Reads a manifest's key; `None` for anything else that may lie there.
+    pub fn parse_snapshot(&self, key: &str) -> Option<SnapshotKey> {
+        key.strip_prefix(&self.snapshots())?.strip_suffix(".json")?.parse().ok()
+    }
+}
+
+/// What a manifest's key tells: `<seq>-<time>-<id>`, which sorts by sequence number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SnapshotKey {
+    /// The parent's plus one.
+    pub seq: u64,
+    /// When the run began, in whole seconds, by the host's clock.
+    pub time: Timestamp,
+    /// The run.
+    pub id: RunId,
+}
+
+impl std::fmt::Display for SnapshotKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let time = self.time.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ");
+        write!(f, "{:010}-{time}-{}", self.seq, self.id)
+    }
+}
+
+impl FromStr for SnapshotKey {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut parts = text.split('-');
+        let (seq, time, id) = (parts.next().ok_or(())?, parts.next().ok_or(())?, parts.next().ok_or(())?);
+        if parts.next().is_some() || seq.len() < 10 || !seq.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(());
+        }
+        let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", time).map_err(|_| ())?;
+        let time = time.to_zoned(TimeZone::UTC).map_err(|_| ())?.timestamp();
+        Ok(Self { seq: seq.parse().map_err(|_| ())?, time, id: id.parse().map_err(|_| ())? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifests_key_goes_round() {
+        let layout = Layout::new(SiteName::new("blog").unwrap());
+        let key = SnapshotKey { seq: 12, time: "2026-11-21T02:30:05Z".parse().unwrap(), id: RunId([7; 8]) };
+        let text = layout.snapshot(&key);
+        assert_eq!(text, "blog/snapshots/0000000012-20261121T023005Z-0707070707070707.json");
+        assert_eq!(layout.parse_snapshot(&text), Some(key));
+        for other in [
+            "blog/snapshots/x.json",
+            "blog/snapshots/1-20261121T023005Z-0707070707070707.json",
+            "shop/snapshots/a",
+            "blog/snapshots/0000000012-20261121T023005Z-07.json",
+        ] {
+            assert_eq!(layout.parse_snapshot(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Snapshots as the store has them: finding one, reading its manifest.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::error::RepositoryError;
+use super::layout::{Layout, SnapshotKey};
+use super::manifest::{FORMAT, Manifest};
+use crate::storage::{Listed, Store};
+
+/// A manifest of a site that needs a million packs is below this.
+const MANIFEST_LIMIT: u64 = 256 << 20;
+
+/// One manifest's place in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What its key tells.
+    pub key: SnapshotKey,
+    /// The key below the store's prefix.
+    pub path: String,
+    /// When the store says that it was written.
+    pub modified: std::time::SystemTime,
+}
+
+/// A manifest with its stored bytes.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// The key below the store's prefix.
+    pub path: String,
+    /// The bytes, as signed and hashed.
+    pub bytes: Bytes,
+    /// What they say.
+    pub manifest: Manifest,
+}
+
+/// The snapshots in ascending order, from the manifest key `from` on (itself included), or all.
+pub async fn list(store: &dyn Store, layout: &Layout, from: Option<&str>) -> Result<Vec<Found>, RepositoryError> {
+    // The key without its ending sorts directly before the key.
+    let mut after = from.and_then(|key| key.strip_suffix(".json")).map(str::to_owned);
+    let mut found = Vec::new();
+    loop {
+        let page = store.list(&layout.snapshots(), after.as_deref()).await?;
+        after = page.objects.last().map(|object| object.key.clone());
+        found.extend(
+            page.objects.into_iter().filter_map(|Listed { key, modified, .. }| {
+                Some(Found { key: layout.parse_snapshot(&key)?, path: key, modified })
+            }),
+        );
+        if !page.more || after.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
+/// Reads a manifest.
+pub async fn read(store: &dyn Store, path: &str) -> Result<Stored, RepositoryError> {
+    let bytes = store.get(path, MANIFEST_LIMIT).await?;
+    let manifest = parse(&bytes, path)?;
+    Ok(Stored { path: path.to_owned(), bytes, manifest })
+}
+
+/// Reads a manifest's bytes; one of a newer format is told apart from a damaged one.
+pub fn parse(bytes: &[u8], what: &str) -> Result<Manifest, RepositoryError> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        format: u64,
+    }
+    let version: Version = serde_json::from_slice(bytes).map_err(|e| RepositoryError::damaged(what, e))?;
+    if version.format > u64::from(FORMAT) {
+        return Err(RepositoryError::Newer { what: what.to_owned(), found: version.format, known: FORMAT });
+    }
+    serde_json::from_slice(bytes).map_err(|e| RepositoryError::damaged(what, e))
+}
+
+/// Finds a snapshot as a person names it: `latest`, a sequence number, or the beginning of its id.
+pub async fn find(store: &Arc<dyn Store>, layout: &Layout, wanted: &str) -> Result<Found, RepositoryError> {
+    let mut all = list(store.as_ref(), layout, None).await?;
+    let none = || RepositoryError::NoSnapshot { site: layout.site().to_string(), wanted: wanted.to_owned(), store: store.url() };
+    if wanted == "latest" {
+        return all.pop().ok_or_else(none);
+    }
+    let number: Option<u64> = wanted.parse().ok();
+    let mut fitting: Vec<Found> = all
+        .into_iter()
+        .filter(|found| {
+            number == Some(found.key.seq)
+                || (wanted.len() >= 4 && found.key.id.to_string().starts_with(wanted))
+                || found.key.to_string() == wanted
+                || found.path == wanted
+        })
+        .collect();
+    match fitting.len() {
+        0 => Err(none()),
+        1 => fitting.pop().ok_or_else(none),
+        _ => Err(RepositoryError::Ambiguous {
+            site: layout.site().to_string(),
+            wanted: wanted.to_owned(),
+            found: fitting.iter().map(|f| f.key.to_string()).collect::<Vec<_>>().join(", "),
+        }),
+    }
+}

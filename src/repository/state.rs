@@ -1,0 +1,163 @@
+//! The local state of one site: a directory that one process at a time holds. All of it can be lost but for the signing key
+//! (which comes with signing): the next run then reads the parent's lists from the store, or is full.
+//!
+//! ```text
+//! <state>/<site>/lock                       held while a run is under way
+//! <state>/<site>/parent                     the id of the parent's directory
+//! <state>/<site>/snapshots/<id>/            manifest.json, files.zst, tables.zst, key: of the parent, or of a commit under way
+//! <state>/<site>/journal                    what the run under way has uploaded
+//! <state>/<site>/scratch/                   goes with the run
+//! ```
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use super::error::RepositoryError;
+use super::ids::RunId;
+use super::manifest::Manifest;
+use super::snapshots;
+use crate::config::SiteName;
+
+/// The held state of one site.
+#[derive(Debug)]
+pub struct SiteState {
+    dir: PathBuf,
+    /// The lock goes with the descriptor.
+    _lock: File,
+}
+
+/// A snapshot whose manifest and lists are on local disk.
+#[derive(Debug, Clone)]
+pub struct LocalSnapshot {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// Its manifest's key below the store's prefix.
+    pub path: String,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// BLAKE3 of the manifest's stored bytes, in hexadecimal.
+    pub blake3: String,
+}
+
+impl LocalSnapshot {
+    /// The list of files.
+    pub fn files(&self) -> PathBuf {
+        self.dir.join("files.zst")
+    }
+
+    /// The list of tables.
+    pub fn tables(&self) -> PathBuf {
+        self.dir.join("tables.zst")
+    }
+}
+
+impl SiteState {
+    /// Takes the site's state; [`RepositoryError::Held`] while another process has it.
+    pub fn open(state: &Path, site: &SiteName) -> Result<Self, RepositoryError> {
+        let dir = state.join(site.as_str());
+        make_dir(&dir)?;
+        let path = dir.join("lock");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(RepositoryError::state("opening", &path))?;
+        match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(RepositoryError::Held { site: site.to_string(), path }),
+            Err(error) => return Err(RepositoryError::state("locking", &path)(error.into())),
+        }
+        make_dir(&dir.join("snapshots"))?;
+        let state = Self { dir, _lock: lock };
+        state.clear_scratch()?;
+        Ok(state)
+    }
+
+    /// The journal of the run under way.
+    pub fn journal(&self) -> PathBuf {
+        self.dir.join("journal")
+    }
+
+    /// A directory whose content goes with the run.
+    pub fn scratch(&self) -> PathBuf {
+        self.dir.join("scratch")
+    }
+
+    /// Empties the scratch directory.
+    pub fn clear_scratch(&self) -> Result<(), RepositoryError> {
+        let scratch = self.scratch();
+        remove_dir(&scratch)?;
+        make_dir(&scratch)
+    }
+
+    /// The directory of a snapshot, made if need be.
+    pub fn snapshot_dir(&self, id: &RunId) -> Result<PathBuf, RepositoryError> {
+        let dir = self.dir.join("snapshots").join(id.to_string());
+        make_dir(&dir)?;
+        Ok(dir)
+    }
+
+    /// The parent, when local state has one that reads well.
+    pub fn parent(&self) -> Option<LocalSnapshot> {
+        let id = fs::read_to_string(self.dir.join("parent")).ok()?;
+        self.snapshot(&id.trim().parse().ok()?)
+    }
+
+    /// A snapshot on local disk: the parent, or one whose commit was under way when the process ended.
+    pub fn snapshot(&self, id: &RunId) -> Option<LocalSnapshot> {
+        let dir = self.dir.join("snapshots").join(id.to_string());
+        let bytes = fs::read(dir.join("manifest.json")).ok()?;
+        let manifest = snapshots::parse(&bytes, "manifest.json").ok()?;
+        let path = fs::read_to_string(dir.join("key")).ok()?;
+        let whole = manifest.id == *id && dir.join("files.zst").exists() && dir.join("tables.zst").exists();
+        whole.then(|| LocalSnapshot { dir, path, manifest, blake3: blake3::hash(&bytes).to_hex().to_string() })
+    }
+
+    /// Writes a manifest beside its lists, durably: before the commit, so that a crash right after it loses nothing.
+    pub fn stage(&self, id: &RunId, path: &str, manifest: &[u8]) -> Result<(), RepositoryError> {
+        let dir = self.snapshot_dir(id)?;
+        write_durably(&dir.join("key"), path.as_bytes())?;
+        write_durably(&dir.join("manifest.json"), manifest)
+    }
+
+    /// Makes a staged snapshot the parent and drops all others.
+    pub fn promote(&self, id: &RunId) -> Result<(), RepositoryError> {
+        write_durably(&self.dir.join("parent"), format!("{id}\n").as_bytes())?;
+        let snapshots = self.dir.join("snapshots");
+        let entries = fs::read_dir(&snapshots).map_err(RepositoryError::state("reading", &snapshots))?;
+        for entry in entries {
+            let entry = entry.map_err(RepositoryError::state("reading", &snapshots))?;
+            if entry.file_name() != *id.to_string() {
+                remove_dir(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn make_dir(dir: &Path) -> Result<(), RepositoryError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(RepositoryError::state("making a directory", dir))
+}
+
+fn remove_dir(dir: &Path) -> Result<(), RepositoryError> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(RepositoryError::state("removing", dir)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a file that is there whole or not at all, even after a power cut.
+pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), RepositoryError> {
+    let temporary = path.with_extension("new");
+    let write = || {
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+    };
+    write().map_err(RepositoryError::state("writing", path))
+}

@@ -1,0 +1,316 @@
+//! From chunks to packs in the store: a bounded pipeline.
+//!
+//! ```text
+//! caller ── add(content) ──▶ raw frames ──▶ compress (blocking threads) ──▶ pack ──▶ seal, read back ──▶ upload
+//! ```
+//!
+//! Memory: see docs/ARCHITECTURE.md, "Memory". The order of frames is the order of `add`, so equal input makes equal packs.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::chunk_table::ChunkTable;
+use super::draft::{DraftChunk, DraftPlace};
+use super::entry::ChunkRef;
+use super::error::RepositoryError;
+use super::ids::{ChunkId, PackName, RunId};
+use super::journal::Journal;
+use super::known::Known;
+use super::layout::Layout;
+use super::manifest::{PackInfo, Uploaded};
+use super::pack::{Frame, PackBuilder, RawFrame, SealedPack, compress};
+use crate::progress::{Event, Progress};
+use crate::storage::Store;
+
+/// Frames compressed at a time.
+const COMPRESSING: usize = 2;
+/// Packs sealed or on their way at a time, beside the one being filled.
+const UPLOADING: usize = 2;
+
+/// What a writer needs of its surroundings.
+pub struct WriterContext {
+    /// Where packs go.
+    pub store: Arc<dyn Store>,
+    /// The site's keys.
+    pub layout: Layout,
+    /// The run.
+    pub run: RunId,
+    /// A directory for temporary files.
+    pub scratch: std::path::PathBuf,
+    /// Where uploads are told.
+    pub progress: Arc<dyn Progress>,
+    /// Where uploaded packs are noted for the run after a broken one.
+    pub journal: Journal,
+}
+
+enum Message {
+    Frame(RawFrame),
+    Flush(oneshot::Sender<()>),
+}
+
+/// What the pipeline has placed so far.
+#[derive(Debug, Default)]
+struct Placed {
+    /// Pack's number, offset and length of each frame of the run.
+    frames: Vec<(u32, u64, u64)>,
+    packs: Vec<PackInfo>,
+    error: Option<RepositoryError>,
+}
+
+/// Takes chunks, sends packs. One per run.
+pub struct PackWriter {
+    frame: RawFrame,
+    frame_number: u32,
+    fresh: ChunkTable<DraftPlace>,
+    frames: mpsc::Sender<Message>,
+    placed: Arc<Mutex<Placed>>,
+    assembler: AbortOnDrop,
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn lock(placed: &Mutex<Placed>) -> std::sync::MutexGuard<'_, Placed> {
+    placed.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl PackWriter {
+    /// Starts the pipeline.
+    pub fn new(context: WriterContext) -> Result<Self, RepositoryError> {
+        let fresh = ChunkTable::new(&context.scratch)?;
+        let (sender, receiver) = mpsc::channel(1);
+        let placed = Arc::new(Mutex::new(Placed::default()));
+        let assembler = Assembler {
+            builder: PackBuilder::new(context.run),
+            builder_frames: Vec::new(),
+            packs: 0,
+            compressing: VecDeque::new(),
+            uploading: JoinSet::new(),
+            placed: Arc::clone(&placed),
+            context: Arc::new(context),
+        };
+        let assembler = AbortOnDrop(tokio::spawn(assembler.work(receiver)));
+        Ok(Self { frame: RawFrame::default(), frame_number: 0, fresh, frames: sender, placed, assembler })
+    }
+
+    /// Takes a chunk: one that this run or `known` has is only named, another is packed. For async callers.
+    pub async fn add(&mut self, content: &[u8], known: &mut [&mut Known]) -> Result<DraftChunk, RepositoryError> {
+        let (chunk, full) = self.place(content, known)?;
+        for frame in full.into_iter().flatten() {
+            self.frames.send(Message::Frame(frame)).await.map_err(|_| self.failure())?;
+        }
+        Ok(chunk)
+    }
+
+    /// The same from a blocking thread.
+    pub fn add_blocking(&mut self, content: &[u8], known: &mut [&mut Known]) -> Result<DraftChunk, RepositoryError> {
+        let (chunk, full) = self.place(content, known)?;
+        for frame in full.into_iter().flatten() {
+            self.frames.blocking_send(Message::Frame(frame)).map_err(|_| self.failure())?;
+        }
+        Ok(chunk)
+    }
+
+    /// Waits until everything added is in the store.
+    pub async fn flush(&mut self) -> Result<(), RepositoryError> {
+        if !self.frame.members.is_empty() {
+            let frame = self.take_frame();
+            self.frames.send(Message::Frame(frame)).await.map_err(|_| self.failure())?;
+        }
+        let (done, wait) = oneshot::channel();
+        self.frames.send(Message::Flush(done)).await.map_err(|_| self.failure())?;
+        wait.await.map_err(|_| self.failure())
+    }
+
+    /// A chunk's place in the store. All that was added must have been flushed.
+    pub fn resolve(&self, chunk: &DraftChunk) -> Result<ChunkRef, RepositoryError> {
+        let place = match chunk.place {
+            DraftPlace::Stored(place) => place,
+            DraftPlace::Fresh { frame, at } => {
+                let placed = lock(&self.placed);
+                let (pack, offset, length) = *placed.frames.get(frame as usize).ok_or(RepositoryError::Task)?;
+                let pack = placed.packs.get(pack as usize).ok_or(RepositoryError::Task)?.name;
+                super::entry::Place { pack, frame: (offset, length), at }
+            }
+        };
+        Ok(ChunkRef { id: chunk.id, size: chunk.size, pack: place.pack, frame: place.frame, at: place.at })
+    }
+
+    /// The packs that this run sent, each with no live bytes counted yet.
+    pub fn packs(&self) -> Vec<PackInfo> {
+        lock(&self.placed).packs.clone()
+    }
+
+    /// What this run sent.
+    pub fn uploaded(&self) -> Uploaded {
+        let placed = lock(&self.placed);
+        Uploaded { packs: placed.packs.len() as u64, bytes: placed.packs.iter().map(|p| p.size).sum() }
+    }
+
+    fn place(
+        &mut self,
+        content: &[u8],
+        known: &mut [&mut Known],
+    ) -> Result<(DraftChunk, [Option<RawFrame>; 2]), RepositoryError> {
+        let id = ChunkId::of(content);
+        let size = content.len() as u64;
+        if let Some(place) = self.fresh.get(&id)? {
+            return Ok((DraftChunk { id, size, place }, [None, None]));
+        }
+        for known in known {
+            if let Some(place) = known.get(&id)? {
+                return Ok((DraftChunk { id, size, place }, [None, None]));
+            }
+        }
+        let before = self.frame.is_full_for(content).then(|| self.take_frame());
+        let at = self.frame.push(id, content);
+        let place = DraftPlace::Fresh { frame: self.frame_number, at };
+        self.fresh.insert(&id, &place)?;
+        let after = self.frame.is_ripe().then(|| self.take_frame());
+        Ok((DraftChunk { id, size, place }, [before, after]))
+    }
+
+    fn take_frame(&mut self) -> RawFrame {
+        self.frame_number += 1;
+        std::mem::take(&mut self.frame)
+    }
+
+    /// Why the pipeline has ended.
+    fn failure(&self) -> RepositoryError {
+        // The assembler notes its error before it closes the channel.
+        lock(&self.placed).error.take().unwrap_or(RepositoryError::Task)
+    }
+}
+
+impl std::fmt::Debug for PackWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PackWriter")
+            .field("frame_number", &self.frame_number)
+            .field("ended", &self.assembler.0.is_finished())
+            .finish()
+    }
+}
+
+/// The task behind the writer: keeps the order of frames, fills packs, sends them.
+struct Assembler {
+    builder: PackBuilder,
+    /// Numbers into `Placed::frames` of the frames in the builder: their pack has no number until it is sealed.
+    builder_frames: Vec<(u64, u64)>,
+    packs: u32,
+    compressing: VecDeque<JoinHandle<Result<Frame, RepositoryError>>>,
+    uploading: JoinSet<Result<(u32, PackInfo), RepositoryError>>,
+    placed: Arc<Mutex<Placed>>,
+    context: Arc<WriterContext>,
+}
+
+impl Assembler {
+    async fn work(mut self, mut messages: mpsc::Receiver<Message>) {
+        if let Err(error) = self.serve(&mut messages).await {
+            lock(&self.placed).error = Some(error);
+        }
+    }
+
+    async fn serve(&mut self, messages: &mut mpsc::Receiver<Message>) -> Result<(), RepositoryError> {
+        while let Some(message) = messages.recv().await {
+            match message {
+                Message::Frame(raw) => {
+                    self.compressing.push_back(tokio::task::spawn_blocking(move || compress(raw)));
+                    while self.compressing.len() > COMPRESSING {
+                        self.take_compressed().await?;
+                    }
+                }
+                Message::Flush(done) => {
+                    let result = self.flush().await;
+                    // Noted before the waiting side is woken, which then asks for it.
+                    if let Err(error) = result {
+                        lock(&self.placed).error = Some(error);
+                        return Ok(());
+                    }
+                    // Nobody waits any more: then nobody asks either.
+                    let _ = done.send(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), RepositoryError> {
+        while !self.compressing.is_empty() {
+            self.take_compressed().await?;
+        }
+        self.seal().await?;
+        self.wait_for_uploads(0).await
+    }
+
+    async fn take_compressed(&mut self) -> Result<(), RepositoryError> {
+        if let Some(task) = self.compressing.pop_front() {
+            let frame = task.await.map_err(|_| RepositoryError::Task)??;
+            let place = self.builder.push(frame);
+            self.builder_frames.push(place);
+            if self.builder.is_ripe() {
+                self.seal().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn seal(&mut self) -> Result<(), RepositoryError> {
+        if self.builder.is_empty() {
+            return Ok(());
+        }
+        self.wait_for_uploads(UPLOADING - 1).await?;
+        let builder = std::mem::replace(&mut self.builder, PackBuilder::new(self.context.run));
+        let number = self.packs;
+        self.packs += 1;
+        {
+            let mut placed = lock(&self.placed);
+            placed.frames.extend(self.builder_frames.drain(..).map(|(offset, length)| (number, offset, length)));
+            // The name comes with the upload; until then nobody may resolve.
+            placed.packs.push(PackInfo { name: PackName([0; 32]), size: 0, sha256: String::new(), live: 0 });
+        }
+        let context = Arc::clone(&self.context);
+        self.uploading.spawn(async move {
+            let sealed = tokio::task::spawn_blocking(move || builder.seal()).await.map_err(|_| RepositoryError::Task)??;
+            Ok((number, send(&context, sealed).await?))
+        });
+        Ok(())
+    }
+
+    async fn wait_for_uploads(&mut self, left: usize) -> Result<(), RepositoryError> {
+        while self.uploading.len() > left {
+            if let Some(result) = self.uploading.join_next().await {
+                let (number, info) = result.map_err(|_| RepositoryError::Task)??;
+                if let Some(slot) = lock(&self.placed).packs.get_mut(number as usize) {
+                    *slot = info;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn send(context: &Arc<WriterContext>, sealed: SealedPack) -> Result<PackInfo, RepositoryError> {
+    let info = PackInfo { name: sealed.name, size: sealed.stored.len() as u64, sha256: hex::encode(sealed.sha256), live: 0 };
+    // Either answer will do: an object of this name has this content, and the run's id inside makes the name ours.
+    context.store.put_new(&context.layout.pack(&sealed.name), sealed.stored, sealed.sha256).await?;
+    context.progress.event(Event::Uploaded { bytes: info.size });
+    let (noted, owner) = (info.clone(), Arc::clone(context));
+    tokio::task::spawn_blocking(move || owner.journal.note(&noted, &sealed.toc)).await.map_err(|_| RepositoryError::Task)??;
+    Ok(info)
+}
+
+/// An object's bytes for a direct write, with their checksum.
+pub(crate) fn checksummed(bytes: Vec<u8>) -> (Bytes, crate::storage::Sha256) {
+    use sha2::Digest as _;
+    let sha256 = sha2::Sha256::digest(&bytes).into();
+    (Bytes::from(bytes), sha256)
+}
