@@ -17,6 +17,7 @@ struct Fixture {
     tar: Vec<(String, Vec<u8>)>,
     files: Vec<String>,
     tables: Vec<String>,
+    sql_bytes: usize,
 }
 
 impl Fixture {
@@ -38,6 +39,7 @@ impl Fixture {
 
     fn sql(&mut self, sql: &str) {
         let chunk = self.chunk(sql.as_bytes());
+        self.sql_bytes += sql.len();
         self.tables.push(json!({"item": "rows", "name": "t", "chunk": chunk}).to_string());
     }
 
@@ -87,7 +89,7 @@ impl Fixture {
         let packs = store.join("blog/packs").join(&name[..2]);
         std::fs::create_dir_all(&packs).unwrap();
         std::fs::write(packs.join(format!("{name}.tar.zst")), pack).unwrap();
-        let manifest = json!({"format": 1, "recipients": [], "counts": {"file_entries": count}, "files": files,
+        let manifest = json!({"format": 1, "recipients": [], "counts": {"file_entries": count, "sql_bytes": self.sql_bytes}, "files": files,
             "tables": tables, "notes": [], "packs": [{"name": name}]});
         let snapshots = store.join("blog/snapshots");
         std::fs::create_dir_all(&snapshots).unwrap();
