@@ -102,6 +102,7 @@ impl Store for Faulty {
 #[cfg(test)]
 mod tests {
     use super::super::LocalStore;
+    use super::super::tests::sum;
     use super::*;
 
     #[tokio::test]
@@ -111,7 +112,7 @@ mod tests {
         let stall = Duration::from_millis(20);
         let store =
             Faulty::new(inner.clone(), [(2, Fault::Before), (3, Fault::After), (4, Fault::Stall(stall)), (6, Fault::Down)]);
-        let put = |key: &'static str| store.put_new(key, Bytes::from_static(b"x"), [0; 32]);
+        let put = |key: &'static str| store.put_new(key, Bytes::from_static(b"x"), sum(b"x"));
 
         assert_eq!(put("one").await.unwrap(), Put::Created);
         assert_eq!(put("two").await.unwrap_err().kind, StoreErrorKind::Unreachable);

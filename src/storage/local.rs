@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use sha2::Digest as _;
 
 use super::key::{check_key, check_prefix};
 use super::{Failure, Page, Put, Sha256, Store, StoreError, StoreErrorKind};
@@ -101,10 +102,14 @@ impl Store for LocalStore {
         .await
     }
 
-    async fn put_new(&self, key: &str, body: Bytes, _sha256: Sha256) -> Result<Put, StoreError> {
+    async fn put_new(&self, key: &str, body: Bytes, sha256: Sha256) -> Result<Put, StoreError> {
         let (name, writer) = (key.to_owned(), Arc::clone(&self.writer));
         self.blocking("PUT", key, move |root| {
             check_object(&name)?;
+            // As S3 does: a body that bad memory has changed since it was summed is not kept.
+            if Sha256::from(sha2::Sha256::digest(&body)) != sha256 {
+                return Err(StoreErrorKind::Other("the body is not what its SHA-256 says".into()).into());
+            }
             Ok(writer.put_new(root, &name, &body)?)
         })
         .await
@@ -165,6 +170,7 @@ impl From<io::Error> for Failure {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::sum;
     use super::*;
 
     #[test]
@@ -192,8 +198,8 @@ mod tests {
     async fn the_stores_own_directory_holds_no_objects() {
         let dir = tempfile::tempdir().unwrap();
         let store = LocalStore::new(dir.path().to_owned());
-        assert!(store.put_new(".tmp/x", Bytes::new(), [0; 32]).await.is_err());
-        store.put_new("x", Bytes::new(), [0; 32]).await.unwrap();
+        assert!(store.put_new(".tmp/x", Bytes::new(), sum(b"")).await.is_err());
+        store.put_new("x", Bytes::new(), sum(b"")).await.unwrap();
         std::fs::write(dir.path().join(".tmp/left"), b"").unwrap();
         assert!(store.get(".tmp/left", 10).await.is_err());
         let keys: Vec<_> = store.list("", None).await.unwrap().objects.into_iter().map(|o| o.key).collect();

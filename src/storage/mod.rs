@@ -153,6 +153,9 @@ impl Explain for StoreError {
 
     fn advice(&self) -> Option<String> {
         Some(match &self.kind {
+            StoreErrorKind::Denied if self.store.starts_with("file://") => {
+                "let the agent's user read and write there, and see that it isn't mounted read-only".into()
+            }
             StoreErrorKind::NoBucket => format!("create it, or correct `store.url` in the configuration ({})", self.store),
             StoreErrorKind::Denied => {
                 "check the credentials in [store], and that their policy allows this request on this prefix".into()

@@ -91,13 +91,14 @@ impl Store for Recorder {
 #[cfg(test)]
 mod tests {
     use super::super::LocalStore;
+    use super::super::tests::sum;
     use super::*;
 
     #[tokio::test]
     async fn every_request_is_written_down_in_order_with_its_bytes() {
         let dir = tempfile::tempdir().unwrap();
         let recorder = Recorder::new(Arc::new(LocalStore::new(dir.path().to_owned())));
-        recorder.put_new("a/b", Bytes::from_static(b"hello"), [0; 32]).await.unwrap();
+        recorder.put_new("a/b", Bytes::from_static(b"hello"), sum(b"hello")).await.unwrap();
         recorder.list("a/", None).await.unwrap();
         recorder.get("a/b", 10).await.unwrap();
         recorder.get_range("a/b", 1, 2).await.unwrap();

@@ -4,7 +4,9 @@
 //! met another one (HTTP 409), and a limit to every wait, the SDK having none of its own for a server that falls silent.
 
 mod client;
+mod patience;
 mod refusal;
+mod span;
 
 use std::fmt;
 use std::future::Future;
@@ -13,70 +15,17 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::types::Object;
 use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
 
 use super::key::{check_key, check_prefix};
-use super::{Failure, Listed, OPERATION_TIMEOUT, Page, Put, Sha256, Store, StoreError, StoreErrorKind};
+use super::{Failure, Listed, Page, Put, Sha256, Store, StoreError, StoreErrorKind};
 use crate::config::S3Settings;
+use patience::Patience;
 use refusal::{Refusal, failure};
-
-/// How long each thing may take, and how often it is tried.
-#[derive(Debug, Clone)]
-struct Patience {
-    /// To connect, TLS included.
-    connect: Duration,
-    /// To begin an answer, and between two pieces of it.
-    answer: Duration,
-    /// To send one attempt's body and get its answer.
-    attempt: Duration,
-    /// For all attempts of a request together.
-    operation: Duration,
-    /// Attempts of one request.
-    attempts: u32,
-    /// Before the second attempt; doubled before each further one.
-    backoff: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            answer: Duration::from_secs(30),
-            attempt: Duration::from_secs(120),
-            operation: OPERATION_TIMEOUT,
-            attempts: 5,
-            backoff: Duration::from_millis(500),
-        }
-    }
-}
-
-/// The slowest uplink that a body is given time for, in bytes per second: 16 MiB get 85 s beside the answer's time.
-const SLOWEST_UPLINK: u64 = 192 * 1024;
-
-impl Patience {
-    fn timeouts(&self, attempt: Duration) -> TimeoutConfig {
-        TimeoutConfig::builder()
-            .connect_timeout(self.connect)
-            // The SDK counts the sending of the body in, and pools connections by this value: so it is the same for
-            // all requests, and the attempt's limit is what differs.
-            .read_timeout(self.attempt)
-            .operation_attempt_timeout(attempt)
-            .operation_timeout(self.operation)
-            .build()
-    }
-
-    fn for_body(&self, length: usize) -> Duration {
-        (self.answer + Duration::from_secs(length as u64 / SLOWEST_UPLINK)).min(self.attempt)
-    }
-
-    fn before_retry(&self, attempt: u32) -> Duration {
-        self.backoff.saturating_mul(1 << attempt.min(6))
-    }
-}
+use span::Span;
 
 /// A store in an S3 bucket.
 pub struct S3Store {
@@ -291,39 +240,6 @@ fn url(bucket: &str, prefix: &str) -> String {
 /// Whether the same request may well succeed a moment later.
 fn is_passing(kind: &StoreErrorKind) -> bool {
     *kind == StoreErrorKind::Unreachable
-}
-
-/// A range of an object that isn't empty, its ends included.
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    first: u64,
-    last: u64,
-}
-
-impl Span {
-    fn new(offset: u64, length: u64) -> Result<Option<Self>, Failure> {
-        let Some(more) = length.checked_sub(1) else { return Ok(None) };
-        // Servers count in signed numbers.
-        match offset.checked_add(more).filter(|last| i64::try_from(*last).is_ok()) {
-            Some(last) => Ok(Some(Self { first: offset, last })),
-            None => Err(StoreErrorKind::Damaged(format!("no object has {length} bytes at {offset}")).into()),
-        }
-    }
-
-    fn header(self) -> String {
-        format!("bytes={}-{}", self.first, self.last)
-    }
-
-    /// A server that cuts the range at the object's end, or doesn't know ranges, says so before its body.
-    fn check(self, output: &GetObjectOutput) -> Result<(), Failure> {
-        let range = output.content_range().unwrap_or("the whole object");
-        let wanted = format!("bytes {}-{}/", self.first, self.last);
-        if range.starts_with(&wanted) { Ok(()) } else { Err(self.damaged(&format!("the store answers with {range}"))) }
-    }
-
-    fn damaged(self, found: &str) -> Failure {
-        StoreErrorKind::Damaged(format!("bytes {}-{} were asked for, {found}", self.first, self.last)).into()
-    }
 }
 
 #[cfg(test)]

@@ -159,6 +159,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use std::process::Command;
 
+    use super::super::super::tests::sum;
     use super::super::{LocalStore, Store, StoreErrorKind};
     use super::*;
 
@@ -246,12 +247,16 @@ mod tests {
     async fn a_full_disk_is_named_and_nothing_stays_behind() {
         let Some(disk) = SmallDisk::mount() else { return };
         let store = LocalStore::new(disk.0.path().to_owned());
-        store.put_new("a/small", vec![1; 4096].into(), [0; 32]).await.unwrap();
-        let error = store.put_new("a/large", vec![2; 1 << 20].into(), [0; 32]).await.unwrap_err();
+        let put = |key: &'static str, body: Vec<u8>| {
+            let sha256 = sum(&body);
+            store.put_new(key, body.into(), sha256)
+        };
+        put("a/small", vec![1; 4096]).await.unwrap();
+        let error = put("a/large", vec![2; 1 << 20]).await.unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::Full);
         assert_eq!(fs::read_dir(disk.0.path().join(TEMPORARY)).unwrap().count(), 0);
         assert_eq!(store.list("", None).await.unwrap().objects.len(), 1);
-        store.put_new("a/second", vec![3; 4096].into(), [0; 32]).await.unwrap();
+        put("a/second", vec![3; 4096]).await.unwrap();
     }
 
     #[tokio::test]
@@ -259,7 +264,7 @@ mod tests {
         let Some(disk) = SmallDisk::mount() else { return };
         disk.make_read_only();
         let store = LocalStore::new(disk.0.path().to_owned());
-        let error = store.put_new("a", vec![1].into(), [0; 32]).await.unwrap_err();
+        let error = store.put_new("a", vec![1].into(), sum(&[1])).await.unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::Denied);
     }
 }

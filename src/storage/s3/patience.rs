@@ -1,0 +1,74 @@
+//! Every limit in time that a request has.
+
+use std::time::Duration;
+
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+
+use super::super::OPERATION_TIMEOUT;
+
+/// How long each thing may take, and how often it is tried.
+#[derive(Debug, Clone)]
+pub(super) struct Patience {
+    /// To connect, TLS included.
+    pub(super) connect: Duration,
+    /// To begin an answer, and between two pieces of it.
+    pub(super) answer: Duration,
+    /// To send one attempt's body and get its answer.
+    pub(super) attempt: Duration,
+    /// For all attempts of a request together.
+    pub(super) operation: Duration,
+    /// Attempts of one request.
+    pub(super) attempts: u32,
+    /// Before the second attempt; doubled before each further one.
+    pub(super) backoff: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            answer: Duration::from_secs(30),
+            attempt: Duration::from_secs(120),
+            operation: OPERATION_TIMEOUT,
+            attempts: 5,
+            backoff: Duration::from_millis(500),
+        }
+    }
+}
+
+/// The slowest uplink that a body is given time for, in bytes per second: 16 MiB get 85 s beside the answer's time.
+const SLOWEST_UPLINK: u64 = 192 * 1024;
+
+impl Patience {
+    pub(super) fn timeouts(&self, attempt: Duration) -> TimeoutConfig {
+        TimeoutConfig::builder()
+            .connect_timeout(self.connect)
+            // The SDK counts the sending of the body in, and pools connections by this value: so it is the same for
+            // all requests, and the attempt's limit is what differs.
+            .read_timeout(self.attempt)
+            .operation_attempt_timeout(attempt)
+            .operation_timeout(self.operation)
+            .build()
+    }
+
+    pub(super) fn for_body(&self, length: usize) -> Duration {
+        (self.answer + Duration::from_secs(length as u64 / SLOWEST_UPLINK)).min(self.attempt)
+    }
+
+    pub(super) fn before_retry(&self, attempt: u32) -> Duration {
+        self.backoff.saturating_mul(1 << attempt.min(6))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_bodies_get_more_time_within_the_attempts_limit() {
+        let patience = Patience::default();
+        assert_eq!(patience.for_body(0), patience.answer);
+        assert_eq!(patience.for_body(16 << 20), Duration::from_secs(30 + 85));
+        assert_eq!(patience.for_body(1 << 30), patience.attempt);
+    }
+}
