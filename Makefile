@@ -20,7 +20,7 @@ lint:
 # Licences, sources and bans; advisories when their database can be reached.
 deny: $(DENY)
 	$(DENY) --locked check bans licenses sources
-	@if git ls-remote --quiet --exit-code https://github.com/RustSec/advisory-db HEAD >/dev/null 2>&1; then \
+	@if GIT_TERMINAL_PROMPT=0 timeout 30 git ls-remote --quiet --exit-code https://github.com/RustSec/advisory-db HEAD >/dev/null 2>&1; then \
 		$(DENY) --locked check advisories; \
 	else \
 		echo "advisories: not checked, their database can't be reached from here"; \

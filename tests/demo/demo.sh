@@ -155,7 +155,11 @@ echo "uploaded $sent bytes: allowed are 2 x $changed_bytes + ($touched_tables + 
 
 title "status"
 agent status
-agent status --json | jq . >"$work/status.json" || fail "status --json"
+agent status --json >"$work/status.json"
+echo "and by status --json and jq, what each run uploaded:"
+jq -r '.sites[].history | reverse[] | "  \(.site) \(.started) \(.result): snapshot \(.snapshot.seq), \(.snapshot.uploaded.bytes) bytes in \(.snapshot.uploaded.packs) packs"' "$work/status.json"
+told=$(jq '.sites[0].last_run.snapshot.uploaded.bytes' "$work/status.json")
+[ "$told" -gt 0 ] && [ "$told" -le "$sent" ] || fail "status says $told bytes, the S3 server received $sent"
 agent snapshots list
 
 title "Restore into a second directory and database"
