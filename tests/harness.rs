@@ -1,5 +1,7 @@
 //! The test harness itself: a comparison that can't fail, or a server that isn't strict, would prove nothing.
 
+#![allow(clippy::unwrap_used)] // clippy knows tests by #[test], not helpers beside them
+
 mod support;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -16,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use support::compare::{same_database, same_tree};
 use support::mariadb::{MariaDb, Options};
 use support::s3::{self, Action, S3Server};
+use support::wordpress::{a_day, build_blog};
 
 /// A file that needs every kind of care, a directory and a link, all with a fixed time.
 fn tree(root: &Path) {
@@ -115,6 +118,20 @@ fn databases_are_the_same_until_anything_differs() {
         assert_eq!(differences[0].subject, subject);
         server.client(back);
     }
+}
+
+#[test]
+fn a_real_blog_lives_a_day() {
+    let (server, directory) = (MariaDb::start(), tempfile::tempdir().unwrap());
+    let site = directory.path().join("site");
+    build_blog(&server, "blog", &site);
+    let posts = || server.client("SELECT COUNT(*) FROM blog.wpb_posts WHERE post_type = 'post' AND post_status = 'publish'");
+    assert_eq!(posts(), "60\n");
+    a_day(&site, 1);
+    assert_eq!(posts(), "64\n", "5 new, 1 deleted");
+    assert!(site.join("wp-content/plugins/akismet/akismet.php").exists());
+    let image = |n: u32| site.join(format!("wp-content/uploads/2024/03/day-1-{n}.jpg"));
+    assert!((1..=6).all(|n| image(n).exists()));
 }
 
 fn client_with(server: &S3Server, secret: &str) -> Client {

@@ -61,18 +61,20 @@ struct Published {
 impl Commit<'_> {
     pub(super) async fn make(mut self, held: Held) -> Result<SnapshotSummary, BackupError> {
         let Held { mut found, drafted_files, drafted_tables, resumed, dumped } = held;
-        let Dumped { server, point_in_time, stats, found: found_in_tables, mut references } = dumped;
+        let Dumped { server, point_in_time, stats, found: found_in_tables, references } = dumped;
         found.push(found_in_tables);
         let dir = self.state.snapshot_dir(&self.run.context.run)?;
         let scratch = self.scratch;
 
         // Step 4 goes along with the list of files: the check sees every path of it.
+        let mut lookup = block_in_place(|| references.look_up())?;
         let (mut usage, mut lists) = (Usage::default(), self.known_lists());
         let (files, counted) = block_in_place(|| {
-            self.publisher(&mut lists, &mut usage).files(&drafted_files, &dir.join("files.zst"), &mut references)
+            self.publisher(&mut lists, &mut usage).files(&drafted_files, &dir.join("files.zst"), &mut lookup)
         })?;
         let mut missing = Findings::new(scratch, "cross-check")?;
-        block_in_place(|| references.finish(&mut |finding| missing.add(finding)))?;
+        let (lacks, _) = block_in_place(|| lookup.finish())?;
+        lacks.into_iter().for_each(|finding| missing.add(finding));
         found.push(missing.finish()?);
         let (tables, notes) = block_in_place(|| {
             let mut publisher = self.publisher(&mut lists, &mut usage);

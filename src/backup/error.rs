@@ -5,7 +5,7 @@ use crate::error::{Exit, Explain};
 use crate::files::FilesError;
 use crate::repository::RepositoryError;
 use crate::storage::StoreError;
-use crate::wordpress::WordPressError;
+use crate::wordpress::ReferenceError;
 
 /// Why a run failed. Nothing was committed.
 #[derive(Debug, thiserror::Error)]
@@ -20,9 +20,9 @@ pub enum BackupError {
     /// The database.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// What WordPress says about itself.
+    /// The cross-check.
     #[error(transparent)]
-    WordPress(#[from] WordPressError),
+    References(#[from] ReferenceError),
     /// A background task ended without an answer: a bug.
     #[error("a background task ended early")]
     Task,
@@ -43,7 +43,7 @@ impl Explain for BackupError {
             Self::Repository(error) => error.exit(),
             Self::Files(error) => error.exit(),
             Self::Database(error) => error.exit(),
-            Self::WordPress(error) => error.exit(),
+            Self::References(error) => error.exit(),
             Self::Task => Exit::Internal,
             Self::Cancelled => Exit::Cancelled,
         }
@@ -54,7 +54,7 @@ impl Explain for BackupError {
             Self::Repository(error) => error.advice(),
             Self::Files(error) => error.advice(),
             Self::Database(error) => error.advice(),
-            Self::WordPress(error) => error.advice(),
+            Self::References(error) => error.advice(),
             Self::Task | Self::Cancelled => None,
         }
     }

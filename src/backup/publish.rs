@@ -16,7 +16,7 @@ use crate::repository::list::{ListFile, ListReader};
 use crate::repository::manifest::PackInfo;
 use crate::repository::writer::PackWriter;
 use crate::repository::{Cutter, RepositoryError};
-use crate::wordpress::ReferenceCheck;
+use crate::wordpress::FileLookup;
 
 /// Live bytes of each pack.
 #[derive(Debug, Default)]
@@ -63,7 +63,7 @@ impl Publisher<'_> {
         &mut self,
         draft: &Path,
         local: &Path,
-        references: &mut ReferenceCheck,
+        references: &mut FileLookup,
     ) -> Result<(Vec<DraftChunk>, FileCounts), BackupError> {
         let mut list = self.list::<FileEntry>(local)?;
         let mut counts = FileCounts::default();
@@ -73,9 +73,7 @@ impl Publisher<'_> {
             if entry.kind == FileKind::File {
                 counts.bytes += entry.size;
             }
-            if entry.kind != FileKind::Dir {
-                references.see(entry.path.as_bytes());
-            }
+            references.see(entry.path.as_bytes(), entry.kind);
             list.push(self, &entry, entry.path.as_bytes())?;
         }
         Ok((list.finish(self)?, counts))

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 use super::error::BackupError;
@@ -84,28 +86,39 @@ impl Tables<'_> {
         }
     }
 
-    /// Asks in the same point in time what the database says of the files.
+    /// Asks in the same point in time what the database says of the files, and whether it is being updated.
     async fn references(
         &mut self,
         dump: &mut Dump,
         tables: &[Vec<u8>],
         findings: &mut Findings,
     ) -> Result<ReferenceCheck, BackupError> {
-        let mut check = ReferenceCheck::new(&self.site.table_prefix, self.scratch)?;
-        for query in check.queries(tables) {
+        let mut check = block_in_place(|| ReferenceCheck::new(self.site, self.scratch))?;
+        check.tables(tables.iter().map(Vec::as_slice));
+        for query in check.queries() {
             let mut failed = None;
-            dump.rows(&query.sql, &mut |row| {
+            let mut each = |row: &[Option<Vec<u8>>]| {
                 if failed.is_none() {
-                    failed = check.row(&query, row).err();
+                    failed = check.row(query.id, row).err();
                 }
-            })
-            .await?;
+            };
+            dump.rows(&query.sql, &mut each).await?;
             if let Some(error) = failed {
                 return Err(error.into());
             }
         }
-        if let Some(signal) = UpdateGate::database_signal(&check) {
-            findings.add(Finding { code: FindingCode::UpdateUnderWay, subject: "database".into(), detail: signal });
+        let options = format!("{}options", self.site.table_prefix);
+        if tables.iter().any(|name| name.eq_ignore_ascii_case(options.as_bytes())) {
+            let (now, mut signals) = (SystemTime::now(), Vec::new());
+            let mut each = |row: &[Option<Vec<u8>>]| {
+                if let [Some(name), Some(value), ..] = row {
+                    signals.extend(UpdateGate::database_signal(name, value, now));
+                }
+            };
+            dump.rows(&UpdateGate::database_signal_sql(&self.site.table_prefix), &mut each).await?;
+            for detail in signals {
+                findings.add(Finding { code: FindingCode::UpdateUnderWay, subject: options.as_str().into(), detail });
+            }
         }
         Ok(check)
     }

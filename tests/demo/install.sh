@@ -16,8 +16,9 @@ need b3sum b3sum
 need curl curl ca-certificates
 need cc gcc libc6-dev
 need cmake cmake
+modules=$(php -m 2>/dev/null || true)
 for extension in mysqli:mysql gd:gd SimpleXML:xml mbstring:mbstring; do
-  if ! command -v php >/dev/null 2>&1 || ! php -m | grep -qix "${extension%%:*}"; then
+  if ! grep -qix "${extension%%:*}" <<<"$modules"; then
     packages+=("php-${extension##*:}")
   fi
 done

@@ -149,7 +149,7 @@ impl Drop for MariaDb {
 fn template() -> PathBuf {
     let version = run(Command::new("mariadbd").arg("--version"));
     let version: String = version.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let cache = PathBuf::from(option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from));
+    let cache = option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from);
     std::fs::create_dir_all(&cache).expect("the directory of templates");
     let lock = File::create(cache.join("mariadb-template.lock")).expect("the template's lock");
     lock.lock().expect("the template's lock");
