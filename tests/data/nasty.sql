@@ -1,0 +1,125 @@
+-- What has broken other tools, in one schema. Loaded into a database whose character set is latin1.
+SET NAMES utf8mb4;
+SET sql_mode='ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO';
+SET time_zone='+00:00';
+
+CREATE SEQUENCE seq1 START WITH 100 INCREMENT BY 5 CACHE 10;
+SELECT NEXTVAL(seq1);
+CREATE SEQUENCE `zseq``2` START WITH -1 INCREMENT BY -1 MINVALUE -100 NOCACHE CYCLE;
+
+CREATE TABLE uses_seq (id BIGINT NOT NULL DEFAULT NEXT VALUE FOR seq1 PRIMARY KEY, v INT);
+INSERT INTO uses_seq (v) VALUES (1), (2);
+
+CREATE TABLE types (
+  id INT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+  f FLOAT, d DOUBLE, dc DECIMAL(65,30), bu BIGINT UNSIGNED, z INT(8) ZEROFILL, y YEAR,
+  da DATE, dt DATETIME(6), ts TIMESTAMP(6) NULL, ti TIME(3),
+  b1 BIT(1), b9 BIT(9), b64 BIT(64), bi BINARY(8), vb VARBINARY(20), bl LONGBLOB,
+  e ENUM('a','','b') , e2 ENUM('x','y''','z,''''') NOT NULL, s SET('p','q','r'), j JSON, g GEOMETRY, u UUID, i6 INET6,
+  l1 VARCHAR(50) CHARACTER SET latin1, u3 VARCHAR(50) CHARACTER SET utf8mb3, u4 TEXT CHARACTER SET utf8mb4,
+  uc VARCHAR(20) CHARACTER SET ucs2, u32 VARCHAR(20) CHARACTER SET utf32, sj VARCHAR(20) CHARACTER SET sjis,
+  inv VARCHAR(20) INVISIBLE DEFAULT 'hidden',
+  gv INT GENERATED ALWAYS AS (y * 2) VIRTUAL, gs VARCHAR(60) GENERATED ALWAYS AS (CONCAT(l1, "/", y)) STORED
+) DEFAULT CHARSET=utf8mb4 COMMENT='a comment; AUTO_INCREMENT=5 \'quoted\' `tick` \\ and\na line';
+INSERT INTO types (id, f, d, dc, bu, z, y, da, dt, ts, ti, b1, b9, b64, bi, vb, bl, e, e2, s, j, g, u, i6, l1, u3, u4, uc, u32, sj, inv) VALUES
+ (-5, 16777216, 1.7976931348623157e308, 12345678901234567890123456789012345.123456789012345678901234567890, 18446744073709551615, 42, 2155,
+  '2024-02-31', '9999-12-31 23:59:59.999999', '2038-01-19 03:14:07.999999', '-838:59:59.999', 1, 257, 18446744073709551615, 'ab', x'00ff27', x'', 'a', 'y\'', 'p,r',
+  '{"a": "\\u00e9\\n"}', ST_GeomFromText('POINT(1.5 -2.5)', 4326), '123e4567-e89b-12d3-a456-426614174000', '2001:db8::1',
+  'é', 'é€', '😀 \0\r\n\Z\\\'"%_;/*!', 'é€', '😀', '表ソ', 'seen'),
+ (0, 3.14159274, -0e0, 0, 0, 0, 0000, '0000-00-00', '0000-00-00 00:00:00', '2024-03-31 01:30:00', '00:00:00', 0, 0, 0, '', '', NULL, '', 'x', '',
+  '[]', NULL, NULL, NULL, '', '', '', '', '', '', ''),
+ (7, 123456792, 2.2250738585072014e-308, -0.000000000000000000000000000001, 1, 99999999, 1901, '2024-00-00', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'NULL', NULL, 'z,\'\'', NULL,
+  NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+ (8, 1e-40, 0.1, 1, 1, 1, 2000, '1000-01-01', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'x', NULL, 'x', NULL,
+  NULL, NULL, NULL, NULL, UNHEX('C383C2A9'), NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO types (id, e2, bl) SELECT 100 + seq, 'x', CHAR(seq) FROM seq_0_to_255;
+-- An invalid ENUM value, which a strict server would refuse.
+INSERT IGNORE INTO types (id, e2) VALUES (9, 'no member');
+
+CREATE TABLE mojibake (id INT PRIMARY KEY, t VARCHAR(100) DEFAULT 'dé') DEFAULT CHARSET=latin1 COMMENT='é';
+SET NAMES latin1;
+INSERT INTO mojibake VALUES (1, 'é€😀');
+SET NAMES utf8mb4;
+
+CREATE TABLE composite (a VARCHAR(20), b BINARY(4), c INT, v INT DEFAULT 1 CHECK (v <> 13), PRIMARY KEY (a, b, c)) DEFAULT CHARSET=utf8mb4;
+INSERT INTO composite VALUES ('Z', 'b', -1, 1), ('é', x'00', 2, 2), ('z', 'a', 3, 3), ('', '', 0, 4), ('it''s', x'ff', 1, 5);
+CREATE TABLE prefix_pk (a TEXT, v INT, PRIMARY KEY (a(3))) DEFAULT CHARSET=utf8mb4;
+INSERT INTO prefix_pk VALUES ('bcdef', 1), ('abcde', 2);
+CREATE TABLE float_pk (f FLOAT PRIMARY KEY);
+INSERT INTO float_pk VALUES (16777216), (0.1), (-1e-10);
+CREATE TABLE uuid_pk (u UUID PRIMARY KEY, b BIT(3));
+INSERT INTO uuid_pk VALUES (UUID(), 5), (UUID(), 0);
+CREATE TABLE bigkey (k BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY) AUTO_INCREMENT=18446744073709551610;
+INSERT INTO bigkey VALUES (18446744073709551600);
+CREATE TABLE no_pk (a INT, b VARCHAR(10));
+INSERT INTO no_pk VALUES (1, 'same'), (1, 'same'), (NULL, NULL), (NULL, ''), (2, '');
+CREATE TABLE unique_only (n INT NULL UNIQUE, a INT NOT NULL, b VARCHAR(9) NOT NULL, UNIQUE ab (a, b));
+INSERT INTO unique_only VALUES (NULL, 2, 'x'), (NULL, 1, 'y'), (3, 1, 'x');
+CREATE TABLE empty_table (i INT PRIMARY KEY AUTO_INCREMENT) AUTO_INCREMENT=1000;
+CREATE TABLE myisam (i INT PRIMARY KEY AUTO_INCREMENT, t TEXT, FULLTEXT (t)) ENGINE=MyISAM;
+INSERT INTO myisam (t) VALUES ('one'), ('two');
+CREATE TABLE fulltexted (i INT PRIMARY KEY, t TEXT, FULLTEXT (t));
+INSERT INTO fulltexted VALUES (1, 'word');
+CREATE TABLE parted (i INT, y INT, PRIMARY KEY (i, y)) PARTITION BY RANGE (y) (PARTITION p0 VALUES LESS THAN (10), PARTITION `p;;1` VALUES LESS THAN MAXVALUE);
+INSERT INTO parted VALUES (2, 1), (1, 20), (3, 5);
+CREATE TABLE compressed (i INT PRIMARY KEY, t TEXT) ROW_FORMAT=COMPRESSED KEY_BLOCK_SIZE=4;
+INSERT INTO compressed VALUES (1, REPEAT('a', 10000));
+CREATE TABLE versioned (i INT AUTO_INCREMENT PRIMARY KEY, v INT) WITH SYSTEM VERSIONING;
+INSERT INTO versioned VALUES (5, 1);
+UPDATE versioned SET v = 2;
+
+SET foreign_key_checks=0;
+CREATE TABLE fk_a (id INT PRIMARY KEY, b INT, CONSTRAINT `fk;a` FOREIGN KEY (b) REFERENCES fk_b (id) ON DELETE CASCADE);
+CREATE TABLE fk_b (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES fk_a (id));
+INSERT INTO fk_a VALUES (1, 1); INSERT INTO fk_b VALUES (1, 1);
+SET foreign_key_checks=1;
+
+CREATE TABLE `ti``ck sp ace é表` (`c``o l` INT PRIMARY KEY, `select` VARCHAR(5) COMMENT 'it''s; -- `x` AUTO_INCREMENT=9', `é` INT DEFAULT 1) DEFAULT CHARSET=utf8mb4 COMMENT=';;';
+INSERT INTO `ti``ck sp ace é表` VALUES (1, 'a', 2);
+
+CREATE VIEW v_base AS SELECT id, l1, CONCAT('é;', u4) AS x FROM types;
+CREATE VIEW a_view AS SELECT id, x FROM v_base WHERE x IS NOT NULL;
+CREATE ALGORITHM=MERGE SQL SECURITY INVOKER VIEW `v ``3` AS SELECT `c``o l` AS `o``dd, name` FROM `ti``ck sp ace é表` WITH CASCADED CHECK OPTION;
+CREATE VIEW v_geometry AS SELECT ST_X(g) AS gx FROM (SELECT g FROM types) q;
+CREATE TABLE gone (i INT); CREATE VIEW v_broken AS SELECT i FROM gone; DROP TABLE gone;
+SET NAMES latin1;
+CREATE VIEW v_latin1 AS SELECT 'Ã©' AS accent;
+SET NAMES utf8mb4;
+
+DELIMITER //
+CREATE FUNCTION f_plain(a INT) RETURNS VARCHAR(20) CHARACTER SET latin1 DETERMINISTIC COMMENT 'a; comment' RETURN CONCAT('é', a)//
+CREATE TABLE composite_ids (id INT PRIMARY KEY)//
+CREATE VIEW v_function AS SELECT f_plain(id) AS f FROM composite_ids//
+CREATE PROCEDURE `p ;;``1`(IN `x;;` INT, OUT y TEXT)
+SQL SECURITY INVOKER
+BEGIN
+  -- a comment; with ;; and DEFINER=`a`@`b` and 'an apostrophe
+  # another $$1
+  /* and ; // one more */
+  DECLARE s TEXT DEFAULT ';; "';
+  SELECT 1; SELECT 'AUTO_INCREMENT=4;;';
+  SET y = s;
+END//
+SET sql_mode='ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT'//
+CREATE PROCEDURE "ansi"() BEGIN SELECT "id" || '\' FROM "types"; END -- last line's comment
+//
+CREATE TRIGGER "tr_ansi" BEFORE INSERT ON "composite" FOR EACH ROW SET NEW."v" = NEW."v" + 0//
+SET sql_mode='STRICT_TRANS_TABLES,NO_ZERO_DATE'//
+CREATE TRIGGER tr_first BEFORE INSERT ON composite FOR EACH ROW PRECEDES tr_ansi BEGIN
+  SET @seen = 'é;;';
+END//
+CREATE TRIGGER nasty.`tr dots` AFTER DELETE ON nasty . `composite` FOR EACH ROW SET @x = 1.5//
+SET NAMES latin1//
+CREATE PROCEDURE p_latin1() SELECT 'Ã©' AS accent//
+SET NAMES utf8mb4//
+SET sql_mode='ORACLE'//
+CREATE PACKAGE pack AS FUNCTION one RETURN INT; END//
+CREATE PACKAGE BODY pack AS FUNCTION one RETURN INT AS BEGIN RETURN 1; END; END//
+SET sql_mode=''//
+SET time_zone='+05:30'//
+CREATE EVENT `ev;1` ON SCHEDULE EVERY 1 DAY STARTS '2030-01-01 00:00:00' ON COMPLETION PRESERVE DISABLE COMMENT 'c;' DO BEGIN DELETE FROM no_pk WHERE a = 99; END//
+SET time_zone='+00:00'//
+ALTER DATABASE COLLATE utf8mb4_unicode_ci//
+CREATE FUNCTION f_other_collation(a VARCHAR(10)) RETURNS VARCHAR(10) NO SQL RETURN a//
+ALTER DATABASE COLLATE latin1_german1_ci//
+DELIMITER ;
