@@ -69,9 +69,8 @@ impl Commit<'_> {
         // Step 4 goes along with the list of files: the check sees every path of it.
         let mut lookup = block_in_place(|| references.look_up())?;
         let (mut usage, mut lists) = (Usage::default(), self.known_lists());
-        let (files, counted) = block_in_place(|| {
-            self.publisher(&mut lists, &mut usage).files(&drafted_files, &dir.join("files.zst"), &mut lookup)
-        })?;
+        let (files, counted) =
+            block_in_place(|| self.publisher(&mut lists, &mut usage).files(&drafted_files, &dir.join("files.zst"), &mut lookup))?;
         let mut missing = Findings::new(scratch, "cross-check")?;
         let (lacks, _) = block_in_place(|| lookup.finish())?;
         lacks.into_iter().for_each(|finding| missing.add(finding));

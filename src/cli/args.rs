@@ -55,6 +55,13 @@ pub(super) enum Command {
     Status(StatusArgs),
     /// Cancel a site's run: the one under way and the one that waits
     Cancel(CancelArgs),
+    /// List a site's snapshots, or show one
+    #[command(subcommand)]
+    Snapshots(SnapshotsCommand),
+    /// Bring a snapshot back: into a directory, a database, or as SQL
+    Restore(RestoreArgs),
+    /// Show what the configuration says, and where each value came from
+    Check,
 }
 
 /// `run-now`
@@ -90,6 +97,64 @@ pub(super) struct StatusArgs {
 pub(super) struct CancelArgs {
     /// The site; may be left out when there is only one
     pub(super) site: Option<String>,
+}
+
+/// `snapshots`
+#[derive(Debug, Subcommand)]
+pub(super) enum SnapshotsCommand {
+    /// List a site's snapshots, the oldest first
+    List(SnapshotsList),
+    /// Show what a snapshot holds
+    Show(SnapshotsShow),
+}
+
+/// `snapshots list`
+#[derive(Debug, Args)]
+pub(super) struct SnapshotsList {
+    /// The site; may be left out when there is only one
+    pub(super) site: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `snapshots show`
+#[derive(Debug, Args)]
+pub(super) struct SnapshotsShow {
+    /// `latest`, a number, or the beginning of an id
+    pub(super) snapshot: String,
+    /// The site; may be left out when there is only one
+    #[arg(long)]
+    pub(super) site: Option<String>,
+    /// Print the manifest (docs/FORMAT.md)
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `restore`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wp-backup-agent restore latest --files /srv/restored/wp-content --database restored
+  wp-backup-agent restore 12 --sql | mysql --binary-mode restored")]
+pub(super) struct RestoreArgs {
+    /// `latest`, a number, or the beginning of an id
+    pub(super) snapshot: String,
+    /// The site; may be left out when there is only one
+    #[arg(long)]
+    pub(super) site: Option<String>,
+    /// Write wp-content into this directory, which must be empty or not exist
+    #[arg(long, value_name = "DIR")]
+    pub(super) files: Option<PathBuf>,
+    /// Load the database into this schema of the site's server, which must be empty or not exist
+    #[arg(long, value_name = "NAME")]
+    pub(super) database: Option<String>,
+    /// Write the database to standard output, as SQL for `mysql --binary-mode`
+    #[arg(long)]
+    pub(super) sql: bool,
+    /// Write into a directory that is not empty, and replace what the database holds
+    #[arg(long)]
+    pub(super) overwrite: bool,
 }
 
 #[cfg(test)]

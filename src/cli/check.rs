@@ -2,11 +2,22 @@
 
 use std::fmt::{Display, Write as _};
 
-use crate::config::{Address, Credentials, Origins, Settings, SiteName, SiteSettings, StoreSettings, Tls};
+use super::args::Global;
+use super::failure::Failure;
+use super::output::Output;
+use crate::config::{self, Address, Credentials, Origins, Settings, SiteName, SiteSettings, StoreSettings, Tls};
+use crate::error::Exit;
 use crate::wordpress::UpdateGate;
 
+/// Prints the settings.
+pub(super) fn run(global: &Global, out: &mut Output) -> Result<Exit, Failure> {
+    let (settings, origins) = config::load_with_origins(&global.config)?;
+    out.line(describe(&settings, &origins).trim_end());
+    Ok(Exit::Success)
+}
+
 /// The settings for a person: one value a line, with its origin. No secret is among them.
-pub fn describe(settings: &Settings, origins: &Origins) -> String {
+fn describe(settings: &Settings, origins: &Origins) -> String {
     let mut page = Page { text: format!("configuration {}\n", settings.path.display()), origins, site: None };
     page.text.push_str("\nstore\n");
     store(&mut page, &settings.store);

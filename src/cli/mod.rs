@@ -2,14 +2,17 @@
 
 mod args;
 mod cancel;
+mod check;
 mod daemon;
 mod failure;
 mod format;
 mod output;
 mod progress;
+mod restore;
 mod run_now;
 mod signals;
 mod sites;
+mod snapshots;
 mod status;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::config;
 use crate::daemon::control::Client;
 use crate::daemon::logging;
 use crate::error::{Exit, Explain};
@@ -62,6 +66,15 @@ fn dispatch(Arguments { global, command }: &Arguments, out: &mut Output) -> Resu
         Command::RunNow(run_now) => ask(async { run_now::ask(&client(global), run_now, out).await }),
         Command::Status(status) => ask(async { status::show(&client(global), status, out).await }),
         Command::Cancel(cancel) => ask(async { cancel::ask(&client(global), cancel, out).await }),
+        Command::Snapshots(snapshots) => {
+            let settings = config::load(&global.config)?;
+            work(async { snapshots::run(&settings, snapshots, out).await })
+        }
+        Command::Restore(restore) => {
+            let settings = config::load(&global.config)?;
+            work(async { restore::run(&settings, restore, out).await })
+        }
+        Command::Check => check::run(global, out),
     }
 }
 

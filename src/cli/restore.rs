@@ -15,7 +15,7 @@ use crate::restore::Restore;
 use crate::storage;
 
 /// Runs the subcommand.
-pub(super) async fn run(settings: &Settings, args: &RestoreArgs, out: &mut Output) -> Result<(), Failure> {
+pub(super) async fn run(settings: &Settings, args: &RestoreArgs, out: &mut Output) -> Result<Exit, Failure> {
     if args.files.is_none() && args.database.is_none() && !args.sql {
         return Err(Failure::new(Exit::Usage, "nothing to restore to", "give --files DIR, --database NAME, or --sql"));
     }
@@ -27,7 +27,12 @@ pub(super) async fn run(settings: &Settings, args: &RestoreArgs, out: &mut Outpu
     let mut restore = Restore::open(store, layout, &args.snapshot, progress, cancel).await?;
     let manifest = restore.manifest();
     // With --sql standard output is the stream; what is told goes to standard error.
-    let told = format!("snapshot {} of site {}, point in time {}", manifest.seq, manifest.site, local_time(manifest.times.point_in_time));
+    let told = format!(
+        "snapshot {} of site {}, point in time {}",
+        manifest.seq,
+        manifest.site,
+        local_time(manifest.times.point_in_time)
+    );
     out.note(&told);
     if let Some(target) = &args.files {
         let restored = restore.files(target, args.overwrite).await?;
@@ -55,5 +60,5 @@ pub(super) async fn run(settings: &Settings, args: &RestoreArgs, out: &mut Outpu
         let restored = restore.sql(&mut std::io::stdout()).await?;
         out.note(&format!("database: {} tables, {} rows written as SQL", restored.tables, restored.rows));
     }
-    Ok(())
+    Ok(Exit::Success)
 }

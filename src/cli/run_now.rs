@@ -1,17 +1,19 @@
 //! `run-now`
 
+use std::sync::Arc;
+
 use super::args::{Global, RunNowArgs};
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::Display;
 use super::signals::cancelled_by_signals;
-use super::{daemon, format, sites, work};
+use super::{format, sites, work};
 use crate::backup::RunReport;
 use crate::config;
 use crate::daemon::control::types::RunStage;
 use crate::daemon::control::{Client, ClientError};
 use crate::daemon::queue::Disposition;
-use crate::daemon::run_in_foreground;
+use crate::daemon::{Agent, run_in_foreground};
 use crate::error::Exit;
 
 /// Asks the daemon for a run, and follows it when told to.
@@ -50,8 +52,8 @@ pub(super) async fn ask(client: &Client, args: &RunNowArgs, out: &mut Output) ->
 pub(super) fn foreground(global: &Global, args: &RunNowArgs, out: &mut Output) -> Result<Exit, Failure> {
     let settings = config::load(&global.config)?;
     let site = sites::choose_site(&settings, args.site.as_deref())?;
-    let runner = daemon::runner(&settings)?;
     work(async {
+        let runner = Arc::new(Agent::open(&settings).await?);
         let mut display = Display::new();
         let report =
             run_in_foreground(&settings.daemon.state, site, runner, cancelled_by_signals(), |figures| display.show(figures))

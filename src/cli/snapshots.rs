@@ -10,13 +10,14 @@ use super::format::{bytes, local_time};
 use super::output::Output;
 use super::sites::choose_site;
 use crate::config::Settings;
+use crate::error::Exit;
 use crate::repository::layout::Layout;
 use crate::repository::manifest::Manifest;
 use crate::repository::snapshots;
 use crate::storage;
 
 /// Runs the subcommand.
-pub(super) async fn run(settings: &Settings, command: &SnapshotsCommand, out: &mut Output) -> Result<(), Failure> {
+pub(super) async fn run(settings: &Settings, command: &SnapshotsCommand, out: &mut Output) -> Result<Exit, Failure> {
     match command {
         SnapshotsCommand::List(list) => run_list(settings, list, out).await,
         SnapshotsCommand::Show(show) => run_show(settings, show, out).await,
@@ -31,30 +32,28 @@ struct Row {
     key: String,
 }
 
-async fn run_list(settings: &Settings, list: &SnapshotsList, out: &mut Output) -> Result<(), Failure> {
+async fn run_list(settings: &Settings, list: &SnapshotsList, out: &mut Output) -> Result<Exit, Failure> {
     let site = choose_site(settings, list.site.as_deref())?;
     let store = storage::open(&settings.store).await?;
     let found = snapshots::list(store.as_ref(), &Layout::new(site.name.clone()), None).await?;
     if list.json {
-        let rows: Vec<Row> = found
-            .into_iter()
-            .map(|f| Row { seq: f.key.seq, time: f.key.time, id: f.key.id.to_string(), key: f.path })
-            .collect();
+        let rows: Vec<Row> =
+            found.into_iter().map(|f| Row { seq: f.key.seq, time: f.key.time, id: f.key.id.to_string(), key: f.path }).collect();
         out.json(&serde_json::json!({ "api": 1, "site": site.name.as_str(), "snapshots": rows }));
-        return Ok(());
+        return Ok(Exit::Success);
     }
     if found.is_empty() {
         out.line(&format!("site {} has no snapshot in {}", site.name, store.url()));
-        return Ok(());
+        return Ok(Exit::Success);
     }
     out.line(&format!("{:>6}  {:<17}  {}", "NUMBER", "ID", "STARTED"));
     for snapshot in found {
         out.line(&format!("{:>6}  {:<17}  {}", snapshot.key.seq, snapshot.key.id, local_time(snapshot.key.time)));
     }
-    Ok(())
+    Ok(Exit::Success)
 }
 
-async fn run_show(settings: &Settings, show: &SnapshotsShow, out: &mut Output) -> Result<(), Failure> {
+async fn run_show(settings: &Settings, show: &SnapshotsShow, out: &mut Output) -> Result<Exit, Failure> {
     let site = choose_site(settings, show.site.as_deref())?;
     let store = storage::open(&settings.store).await?;
     let layout = Layout::new(site.name.clone());
@@ -67,7 +66,7 @@ async fn run_show(settings: &Settings, show: &SnapshotsShow, out: &mut Output) -
             out.line(&format!("{name:<16}{value}"));
         }
     }
-    Ok(())
+    Ok(Exit::Success)
 }
 
 fn described(manifest: &Manifest) -> Vec<(&'static str, String)> {
@@ -75,7 +74,10 @@ fn described(manifest: &Manifest) -> Vec<(&'static str, String)> {
     let mut lines = vec![
         ("snapshot", format!("{} of site {} ({})", manifest.seq, manifest.site, manifest.id)),
         ("point in time", local_time(manifest.times.point_in_time)),
-        ("run", format!("{} to {}, by {}", local_time(manifest.times.started), local_time(manifest.times.finished), manifest.trigger)),
+        (
+            "run",
+            format!("{} to {}, by {}", local_time(manifest.times.started), local_time(manifest.times.finished), manifest.trigger),
+        ),
         ("files", format!("{} entries, {}", counts.file_entries, bytes(counts.file_bytes))),
         ("database", format!("{} tables, {} rows, {} of SQL", counts.tables, counts.rows, bytes(counts.sql_bytes))),
         ("server", format!("{} {} ({})", manifest.server.flavour, manifest.server.version, manifest.server.consistency)),

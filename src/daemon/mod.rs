@@ -2,6 +2,7 @@
 //!
 //! One [`queue`] task owns what runs and what waits; the [`schedule`] and the [`control`] server ask it for runs.
 
+mod agent;
 mod alarm;
 pub mod clock;
 pub mod control;
@@ -20,6 +21,7 @@ mod schedule;
 pub mod service;
 mod state;
 
+pub use agent::Agent;
 pub use foreground::run_in_foreground;
 pub use history::{History, HistoryError};
 pub use live::{Live, Stage};

@@ -291,7 +291,8 @@ impl Assembler {
         let context = Arc::clone(&self.context);
         let (packs, frames) = (self.pack_buffers.clone(), self.frames.clone());
         self.uploading.spawn(async move {
-            let sealed = tokio::task::spawn_blocking(move || builder.seal(&packs, &frames)).await.map_err(|_| RepositoryError::Task)??;
+            let sealed =
+                tokio::task::spawn_blocking(move || builder.seal(&packs, &frames)).await.map_err(|_| RepositoryError::Task)??;
             Ok((number, send(&context, sealed).await?))
         });
         Ok(())
