@@ -1,10 +1,9 @@
 //! The socket file: made with the right mode from the start, never taken from a daemon that answers.
 
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Mode;
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::error::{Exit, Explain};
@@ -92,22 +91,35 @@ impl Socket {
     pub async fn bind(path: &Path, group: Option<&str>) -> Result<Self, SocketError> {
         let failed = |source| SocketError::Io { path: path.to_owned(), source };
         Self::clear(path).await?;
-        let listener = {
-            // The mode is right before anyone can connect: nobody but us, until the group is.
-            let before = rustix::process::umask(Mode::from_raw_mode(0o177));
-            let listener = UnixListener::bind(path);
-            rustix::process::umask(before);
-            listener.map_err(failed)?
-        };
-        let file = std::fs::symlink_metadata(path).map_err(failed)?;
-        let socket = Self { path: path.to_owned(), identity: (file.dev(), file.ino()), listener };
+        // Made where only we can go, and moved to its name once mode and group are right. (Not by umask: that is the whole
+        // process's.)
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let staging = parent.join(format!(".{}", std::process::id()));
+        // A daemon that died here may have had our process id.
+        let _ = std::fs::remove_file(staging.join("s"));
+        let _ = std::fs::remove_dir(&staging);
+        std::fs::DirBuilder::new().mode(0o700).create(&staging).map_err(failed)?;
+        let made = Self::make(&staging.join("s"), path, group);
+        if made.is_err() {
+            // The first error is the one to tell.
+            let _ = std::fs::remove_file(staging.join("s"));
+        }
+        let _ = std::fs::remove_dir(&staging);
+        made
+    }
+
+    fn make(staged: &Path, path: &Path, group: Option<&str>) -> Result<Self, SocketError> {
+        let failed = |source| SocketError::Io { path: path.to_owned(), source };
+        let listener = UnixListener::bind(staged).map_err(failed)?;
         if let Some(group) = group {
             let gid = uzers::get_group_by_name(group).ok_or_else(|| SocketError::NoGroup { group: group.to_owned() })?.gid();
             let refused = |source| SocketError::Group { group: group.to_owned(), source };
-            std::os::unix::fs::lchown(path, None, Some(gid)).map_err(refused)?;
+            std::os::unix::fs::lchown(staged, None, Some(gid)).map_err(refused)?;
         }
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(failed)?;
-        Ok(socket)
+        std::fs::set_permissions(staged, std::fs::Permissions::from_mode(0o660)).map_err(failed)?;
+        let file = std::fs::symlink_metadata(staged).map_err(failed)?;
+        std::fs::rename(staged, path).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), identity: (file.dev(), file.ino()), listener })
     }
 
     /// Where it is.
@@ -174,6 +186,7 @@ mod tests {
         assert!(error.advice().is_some());
         let error = Socket::bind(&dir.path().join("s"), Some("no-such-group-here")).await.unwrap_err();
         assert_eq!(error.exit(), Exit::Config);
-        assert!(!dir.path().join("s").exists());
+        // Nothing is left behind but what was there.
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }
