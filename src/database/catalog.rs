@@ -2,7 +2,7 @@
 
 use super::connect::{RowValues, Session};
 use super::error::DatabaseError;
-use super::lex::{Kind as TokenKind, tokens};
+use super::lex::tokens;
 use super::literal::{Literal, quote, quoted};
 
 /// What an entry of the schema's list of tables is.
@@ -123,23 +123,16 @@ fn column(row: RowValues, mariadb: bool) -> Option<Column> {
         | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon" | "geometrycollection"
         | "geomcollection" | "vector" => Literal::Hex,
         "json" if !mariadb => Literal::Json,
-        _ => Literal::Text,
+        "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "set" | "date" | "datetime" | "timestamp"
+        | "time" | "json" => Literal::Text,
+        // UUID, INET4, INET6, XMLTYPE and what is to come.
+        _ => Literal::Ascii,
     };
     Some(Column { name: name?, literal, float: data_type == "float" })
 }
 
 fn has_empty_member(column_type: &[u8]) -> bool {
-    let mut previous = None;
-    let mut list = tokens(column_type).peekable();
-    while let Some(token) = list.next() {
-        // `''` beside another quoted token is a doubled quote.
-        let alone = previous != Some(TokenKind::Quoted) && list.peek().is_none_or(|next| next.kind != TokenKind::Quoted);
-        if token.text == b"''" && alone {
-            return true;
-        }
-        previous = Some(token.kind);
-    }
-    false
+    tokens(column_type).any(|token| token.text == b"''")
 }
 
 /// The primary key, else the first unique key that holds no NULL: what InnoDB stores the rows by.

@@ -1,6 +1,7 @@
 //! What SHOW CREATE says, made fit for loading elsewhere: without DEFINER, AUTO_INCREMENT counter and schema name.
 
 use super::lex::{Kind, Token, tokens};
+use super::literal::quoted;
 
 /// Takes `DEFINER=…` out of a CREATE statement; returns the rest and the definer as it stood.
 ///
@@ -73,18 +74,26 @@ pub(super) fn unqualified_trigger(create: &[u8]) -> Vec<u8> {
     let mut kept: Vec<&[u8]> = Vec::with_capacity(list.len());
     for (at, token) in list.iter().enumerate() {
         if at < header && token.is_symbol(b'.') {
-            while kept.last().is_some_and(|last| last.iter().all(u8::is_ascii_whitespace)) {
-                kept.pop();
-            }
-            // A doubled quote inside a quoted name makes several tokens of it.
-            while kept.pop().is_some_and(|name| name.starts_with(b"`") || name.starts_with(b"\""))
-                && kept.last().is_some_and(|last| last.ends_with(b"`") || last.ends_with(b"\""))
-            {}
+            while kept.pop().is_some_and(|before| before.iter().all(u8::is_ascii_whitespace)) {}
         } else {
             kept.push(token.text);
         }
     }
     kept.concat()
+}
+
+/// The server's text of a table or view without its own schema's name, which it writes before sequences, functions, and in views that
+/// refer to other schemas. Left as it is when something in it is called like the schema.
+pub(super) fn without_schema(create: &[u8], schema: &[u8]) -> Vec<u8> {
+    let name = quoted(schema);
+    let list: Vec<Token<'_>> = tokens(create).collect();
+    let dot = |at: Option<usize>| at.and_then(|at| list.get(at)).is_some_and(|t| t.is_symbol(b'.'));
+    let is_schema = |at: usize| list.get(at).is_some_and(|t| t.text == name) && !dot(at.checked_sub(1));
+    if (0..list.len()).any(|at| is_schema(at) && !dot(Some(at + 1))) {
+        return create.to_vec();
+    }
+    let goes = |at: usize| is_schema(at) || (dot(Some(at)) && at > 0 && is_schema(at - 1));
+    list.iter().enumerate().filter(|(at, _)| !goes(*at)).flat_map(|(_, token)| token.text).copied().collect()
 }
 
 #[cfg(test)]
@@ -127,6 +136,15 @@ mod tests {
         assert_eq!(String::from_utf8(rest).unwrap(), create.replace("AUTO_INCREMENT=5 ", ""));
         let without = create.replace("AUTO_INCREMENT=5 ", "");
         assert_eq!(take_counter(without.as_bytes()), (without.clone().into_bytes(), None));
+    }
+
+    #[test]
+    fn the_schemas_own_name_goes() {
+        let plain = |text: &str| String::from_utf8(without_schema(text.as_bytes(), b"w`p")).unwrap();
+        assert_eq!(plain("a DEFAULT nextval(`w``p`.`s`) COMMENT '`w``p`.`s`'"), "a DEFAULT nextval(`s`) COMMENT '`w``p`.`s`'");
+        assert_eq!(plain("select `w``p`.`t`.`w``p` from `x`.`t`"), "select `t`.`w``p` from `x`.`t`");
+        let alias = "select `w``p`.`c` from `t` `w``p`";
+        assert_eq!(plain(alias), alias);
     }
 
     #[test]

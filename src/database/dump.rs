@@ -231,7 +231,7 @@ impl Work<'_> {
         for named in objects::routines(self.session).await? {
             self.object(&named, collation).await?;
         }
-        let (views, lost) = views::read(self.session, &self.dump.list).await?;
+        let (views, lost) = views::read(self.session, &self.dump.list, self.dump.schema.as_bytes()).await?;
         for (name, why) in lost {
             self.lost(&name, why.0);
         }
@@ -296,6 +296,7 @@ impl Work<'_> {
         self.session.execute([b"SELECT 1 FROM ", quoted(name).as_slice(), b" LIMIT 0"].concat()).await?;
         self.dump.fence.check(self.session, name).await?;
         let (create, counter) = ddl::take_counter(&self.show_create("TABLE", name).await?);
+        let create = ddl::without_schema(&create, self.dump.schema.as_bytes());
         let engine = listed.engine.clone().unwrap_or_default();
         let consistent = engines.iter().any(|e| e.eq_ignore_ascii_case(&engine));
         let about = |item, sql: Vec<u8>| TableEntry { consistent, ..entry(item, name, sql) };

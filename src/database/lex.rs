@@ -73,15 +73,13 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte >= 0x80 || matches!(byte, b'_' | b'$' | b'@')
 }
 
-/// The length of what begins with this quote. A doubled quote reads as two tokens side by side, which is all the same here.
+/// The length of what begins with this quote.
 fn quoted(rest: &[u8], quote: u8) -> usize {
-    let mut escaped = false;
-    for (at, byte) in rest.iter().enumerate().skip(1) {
-        if escaped {
-            escaped = false;
-        } else if *byte == b'\\' && quote != b'`' {
-            escaped = true;
-        } else if *byte == quote {
+    let mut bytes = rest.iter().enumerate().skip(1).peekable();
+    while let Some((at, byte)) = bytes.next() {
+        if *byte == b'\\' && quote != b'`' {
+            bytes.next();
+        } else if *byte == quote && bytes.next_if(|(_, next)| **next == quote).is_none() {
             return at + 1;
         }
     }
@@ -99,6 +97,12 @@ mod tests {
             let joined: Vec<u8> = tokens(text.as_bytes()).flat_map(|t| t.text.to_vec()).collect();
             prop_assert_eq!(joined, text.into_bytes());
         }
+    }
+
+    #[test]
+    fn a_doubled_quote_is_one_name() {
+        let texts: Vec<_> = tokens(b"`a``b`.'''' ''").map(|t| String::from_utf8_lossy(t.text).into_owned()).collect();
+        assert_eq!(texts, ["`a``b`", ".", "''''", " ", "''"]);
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub(super) enum Literal {
         /// Whether '' is a member.
         has_empty: bool,
     },
+    /// Quoted, and said to be text: MariaDB takes a binary string for the inner form of an UUID or INET6.
+    Ascii,
     /// Bytes that aren't text.
     Hex,
     /// MySQL's JSON, which refuses text of the binary character set.
@@ -33,6 +35,7 @@ const ESCAPES: [u8; 256] = {
     table
 };
 
+const ASCII: &[u8] = b"_latin1";
 const JSON_BEFORE: &[u8] = b"CONVERT(";
 const JSON_AFTER: &[u8] = b" USING utf8mb4)";
 
@@ -49,6 +52,10 @@ impl Literal {
                 }
             }
             Self::Text | Self::Enum { .. } => quote(value, out),
+            Self::Ascii => {
+                out.extend_from_slice(ASCII);
+                quote(value, out);
+            }
             Self::Hex if value.is_empty() => out.extend_from_slice(b"''"),
             Self::Hex => {
                 const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
@@ -71,6 +78,7 @@ impl Literal {
             Self::Number => value.len(),
             Self::Double => value.len() + if has_exponent(value) { 0 } else { 2 },
             Self::Text | Self::Enum { .. } => quoted_size(value),
+            Self::Ascii => ASCII.len() + quoted_size(value),
             Self::Hex => 2 + 2 * value.len(),
             Self::Json => JSON_BEFORE.len() + quoted_size(value) + JSON_AFTER.len(),
         }
@@ -145,7 +153,7 @@ mod tests {
     proptest! {
         #[test]
         fn sizes_are_exact(value in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40))) {
-            for literal in [Literal::Number, Literal::Double, Literal::Text, Literal::Hex, Literal::Json] {
+            for literal in [Literal::Number, Literal::Double, Literal::Text, Literal::Ascii, Literal::Hex, Literal::Json] {
                 let mut out = Vec::new();
                 literal.write(value.as_deref(), &mut out);
                 prop_assert_eq!(out.len(), literal.size(value.as_deref()));

@@ -7,7 +7,7 @@ use super::connect::Session;
 use super::ddl;
 use super::error::DatabaseError;
 use super::identity::as_change;
-use super::lex::{Kind as TokenKind, tokens};
+use super::lex::tokens;
 use super::literal::{identifier, quote, quoted};
 use super::objects::Unreadable;
 use super::script::{self, Creation};
@@ -27,10 +27,11 @@ pub(super) struct View {
 pub(super) async fn read(
     session: &mut Session,
     list: &[Listed],
+    schema: &[u8],
 ) -> Result<(Vec<View>, Vec<(Vec<u8>, Unreadable)>), DatabaseError> {
     let (mut views, mut lost) = (BTreeMap::new(), Vec::new());
     for listed in list.iter().filter(|listed| listed.kind == Kind::View) {
-        match view(session, &listed.name).await? {
+        match view(session, &listed.name, schema).await? {
             Ok(view) => drop(views.insert(listed.name.clone(), view)),
             Err(why) => lost.push((listed.name.clone(), why)),
         }
@@ -38,7 +39,7 @@ pub(super) async fn read(
     Ok((ordered(views), lost))
 }
 
-async fn view(session: &mut Session, name: &[u8]) -> Result<Result<View, Unreadable>, DatabaseError> {
+async fn view(session: &mut Session, name: &[u8], schema: &[u8]) -> Result<Result<View, Unreadable>, DatabaseError> {
     let row = match session.one([b"SHOW CREATE VIEW ", quoted(name).as_slice()].concat()).await {
         Ok(row) => row.unwrap_or_default(),
         Err(DatabaseError::Server { code: 1142, message, .. }) => {
@@ -62,6 +63,7 @@ async fn view(session: &mut Session, name: &[u8]) -> Result<Result<View, Unreada
     }
     let creation = Creation { client_charset, connection_collation, ..Creation::default() };
     let (create, definer) = ddl::take_definer(&create);
+    let create = ddl::without_schema(&create, schema);
     Ok(Ok(View {
         name: name.to_vec(),
         stub: script::definition(&[&stub(name, &columns)]),
@@ -82,17 +84,7 @@ fn stub(name: &[u8], columns: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn mentions(create: &[u8]) -> BTreeSet<Vec<u8>> {
-    // A doubled quote splits a name into tokens side by side; joined again they are the name as it is quoted.
-    let (mut names, mut name) = (BTreeSet::new(), Vec::new());
-    for token in tokens(create) {
-        if token.kind == TokenKind::Quoted && token.text.starts_with(b"`") {
-            name.extend_from_slice(token.text);
-        } else if !name.is_empty() {
-            names.insert(std::mem::take(&mut name));
-        }
-    }
-    names.insert(name);
-    names
+    tokens(create).filter(|token| token.text.starts_with(b"`")).map(|token| token.text.to_vec()).collect()
 }
 
 /// Each view after those that it mentions. A mention may be of a column by the same name: such a circle is broken by name.
