@@ -1,5 +1,7 @@
 //! The daemon as its users meet it: asked over its socket while it works, joined, queued, cancelled, stopped.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
 mod support;
 
 use std::time::{Duration, Instant};

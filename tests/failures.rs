@@ -1,6 +1,8 @@
 //! Each failure that a person can cause or meets: a message that says what to do, the documented exit code, and no
 //! half-written snapshot.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
 mod support;
 
 use std::process::{Command, Output};

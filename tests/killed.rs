@@ -1,6 +1,8 @@
 //! What was committed restores: SIGKILL at any moment leaves the store restorable to the last committed snapshot, and
 //! the next run commits.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
 mod support;
 
 use std::process::{Child, Stdio};

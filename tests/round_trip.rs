@@ -1,5 +1,7 @@
 //! The thin path in one process: snapshot, change, snapshot, restore, equal.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
 mod support;
 
 use std::path::Path;

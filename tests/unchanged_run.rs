@@ -1,5 +1,7 @@
 //! A run costs what changed: a night without change sends three requests at most, none of them a DELETE or a pack.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
 mod support;
 
 use support::agent::{Agent, Store};

@@ -73,8 +73,8 @@ impl Tables<'_> {
             error: None,
         };
         match dump.run(&mut sink, self.progress.as_ref()).await {
-            Err(DatabaseError::SinkStopped) => return Err(sink.error.map_or(BackupError::Task, Into::into)),
-            Err(error) => return Err(error.into()),
+            Err(DatabaseError::SinkStopped) => Err(sink.error.map_or(BackupError::Task, Into::into)),
+            Err(error) => Err(error.into()),
             Ok(stats) => {
                 let Sink { draft, mut findings, tables, .. } = sink;
                 draft.finish(false)?;

@@ -37,7 +37,7 @@ pub(super) async fn run(settings: &Settings, args: &RestoreArgs, out: &mut Outpu
     if let Some(target) = &args.files {
         let restored = restore.files(target, args.overwrite).await?;
         let written = restored.written;
-        out.note(&format!(
+        out.note(format!(
             "files: {} files, {} directories, {} links, {} written to {}",
             written.files,
             written.dirs,
@@ -46,19 +46,19 @@ pub(super) async fn run(settings: &Settings, args: &RestoreArgs, out: &mut Outpu
             target.display()
         ));
         if written.owners_not_set > 0 {
-            out.note(&format!("  owners of {} entries could not be set: run as root to set them", written.owners_not_set));
+            out.note(format!("  owners of {} entries could not be set: run as root to set them", written.owners_not_set));
         }
         if restored.torn > 0 {
-            out.note(&format!("  {} files were being written when they were captured", restored.torn));
+            out.note(format!("  {} files were being written when they were captured", restored.torn));
         }
     }
     if let Some(name) = &args.database {
         let restored = restore.database(&site.database, name, args.overwrite).await?;
-        out.note(&format!("database: {} tables, {} rows loaded into {name}", restored.tables, restored.rows));
+        out.note(format!("database: {} tables, {} rows loaded into {name}", restored.tables, restored.rows));
     }
     if args.sql {
         let restored = restore.sql(&mut std::io::stdout()).await?;
-        out.note(&format!("database: {} tables, {} rows written as SQL", restored.tables, restored.rows));
+        out.note(format!("database: {} tables, {} rows written as SQL", restored.tables, restored.rows));
     }
     Ok(Exit::Success)
 }

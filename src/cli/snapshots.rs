@@ -43,12 +43,12 @@ async fn run_list(settings: &Settings, list: &SnapshotsList, out: &mut Output) -
         return Ok(Exit::Success);
     }
     if found.is_empty() {
-        out.line(&format!("site {} has no snapshot in {}", site.name, store.url()));
+        out.line(format!("site {} has no snapshot in {}", site.name, store.url()));
         return Ok(Exit::Success);
     }
-    out.line(&format!("{:>6}  {:<17}  {}", "NUMBER", "ID", "STARTED"));
+    out.line(format!("{:>6}  {:<17}  {}", "NUMBER", "ID", "STARTED"));
     for snapshot in found {
-        out.line(&format!("{:>6}  {:<17}  {}", snapshot.key.seq, snapshot.key.id, local_time(snapshot.key.time)));
+        out.line(format!("{:>6}  {:<17}  {}", snapshot.key.seq, snapshot.key.id, local_time(snapshot.key.time)));
     }
     Ok(Exit::Success)
 }
@@ -63,7 +63,7 @@ async fn run_show(settings: &Settings, show: &SnapshotsShow, out: &mut Output) -
         out.json(&serde_json::to_value(&manifest).unwrap_or_default());
     } else {
         for (name, value) in described(&manifest) {
-            out.line(&format!("{name:<16}{value}"));
+            out.line(format!("{name:<16}{value}"));
         }
     }
     Ok(Exit::Success)

@@ -205,6 +205,9 @@ impl std::fmt::Debug for PackWriter {
     }
 }
 
+/// A frame, and the buffer of its plain bytes.
+type Compressed = Result<(Frame, Vec<u8>), RepositoryError>;
+
 /// The task behind the writer: keeps the order of frames, fills packs, sends them.
 struct Assembler {
     frames: Buffers,
@@ -213,7 +216,7 @@ struct Assembler {
     /// Numbers into `Placed::frames` of the frames in the builder: their pack has no number until it is sealed.
     builder_frames: Vec<(u64, u64)>,
     packs: u32,
-    compressing: VecDeque<JoinHandle<Result<(Frame, Vec<u8>), RepositoryError>>>,
+    compressing: VecDeque<JoinHandle<Compressed>>,
     uploading: JoinSet<Result<(u32, PackInfo), RepositoryError>>,
     placed: Arc<Mutex<Placed>>,
     context: Arc<WriterContext>,
