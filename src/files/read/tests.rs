@@ -154,6 +154,41 @@ fn a_file_written_all_the_time_is_torn() {
     }
 }
 
+/// Changes the file, and nothing of its size, when it has got a piece of it.
+struct Meddler {
+    kept: Kept,
+    file: fs::File,
+    changes: u32,
+}
+
+impl PieceSink for Meddler {
+    fn piece(&mut self, content: Bytes) -> Result<(), Stopped> {
+        if self.kept.pieces.is_empty() && self.kept.restarts < self.changes {
+            self.file.write_all_at(&[self.kept.restarts as u8 + 1; 8], 11 << 20).unwrap();
+        }
+        self.kept.piece(content)
+    }
+
+    fn restart(&mut self) {
+        self.kept.restart();
+    }
+}
+
+#[test]
+fn a_change_of_the_same_size_is_seen_while_reading() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("large");
+    fs::write(&path, noise(12 << 20)).unwrap();
+    let tree = Tree::open(dir.path()).unwrap();
+    for (changes, torn) in [(1, false), (2, false), (9, true)] {
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let mut sink = Meddler { kept: Kept::default(), file, changes };
+        let captured: Captured<ChunkRef> = read_file(&tree, b"large", &mut sink).unwrap();
+        assert_eq!((captured.torn, sink.kept.restarts), (torn, changes.min(READINGS - 1)));
+        assert!(sink.kept.pieces.concat() == fs::read(&path).unwrap());
+    }
+}
+
 #[test]
 fn no_mixture_passes_for_a_version() {
     let dir = tempfile::tempdir().unwrap();
