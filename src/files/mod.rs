@@ -19,7 +19,7 @@ mod write;
 mod write_file;
 
 #[cfg(test)]
-mod as_nobody;
+mod testing;
 
 pub use change::{Change, compare};
 pub use error::FilesError;

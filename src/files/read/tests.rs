@@ -2,11 +2,11 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{FileType, Mode, mknodat};
 
 use super::*;
+use crate::files::testing::{exchange, meanwhile};
 use crate::repository::entry::ChunkRef;
 
 #[derive(Default)]
@@ -137,18 +137,14 @@ fn a_file_written_all_the_time_is_torn() {
     let path = dir.path().join("log");
     for size in [1000, 5 << 20] {
         fs::write(&path, vec![b'l'; size]).unwrap();
-        let done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let mut log = fs::OpenOptions::new().append(true).open(&path).unwrap();
-                while !done.load(Ordering::Relaxed) {
-                    log.write_all(b"line\n").unwrap();
-                    sleep(Duration::from_millis(1));
-                }
-            });
+        let mut log = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        let append = || {
+            log.write_all(b"line\n").unwrap();
+            sleep(Duration::from_millis(1));
+        };
+        meanwhile(append, || {
             sleep(Duration::from_millis(10));
             let (captured, kept) = read(dir.path(), "log").unwrap();
-            done.store(true, Ordering::Relaxed);
             assert!(captured.torn);
             assert_eq!(captured.entry.flags, [FileFlag::Torn]);
             assert_eq!(kept.restarts, READINGS - 1);
@@ -158,28 +154,59 @@ fn a_file_written_all_the_time_is_torn() {
     }
 }
 
+/// Changes the file, and nothing of its size, when it has got a piece of it.
+struct Meddler {
+    kept: Kept,
+    file: fs::File,
+    changes: u32,
+}
+
+impl PieceSink for Meddler {
+    fn piece(&mut self, content: Bytes) -> Result<(), Stopped> {
+        if self.kept.pieces.is_empty() && self.kept.restarts < self.changes {
+            self.file.write_all_at(&[self.kept.restarts as u8 + 1; 8], 11 << 20).unwrap();
+        }
+        self.kept.piece(content)
+    }
+
+    fn restart(&mut self) {
+        self.kept.restart();
+    }
+}
+
+#[test]
+fn a_change_of_the_same_size_is_seen_while_reading() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("large");
+    fs::write(&path, noise(12 << 20)).unwrap();
+    let tree = Tree::open(dir.path()).unwrap();
+    for (changes, torn) in [(1, false), (2, false), (9, true)] {
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let mut sink = Meddler { kept: Kept::default(), file, changes };
+        let captured: Captured<ChunkRef> = read_file(&tree, b"large", &mut sink).unwrap();
+        assert_eq!((captured.torn, sink.kept.restarts), (torn, changes.min(READINGS - 1)));
+        assert!(sink.kept.pieces.concat() == fs::read(&path).unwrap());
+    }
+}
+
 #[test]
 fn no_mixture_passes_for_a_version() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
     fs::write(&path, vec![0; 1 << 20]).unwrap();
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-            let mut version = 0_u8;
-            while !done.load(Ordering::Relaxed) {
-                version = version.wrapping_add(1);
-                for at in 0..16 {
-                    file.write_all_at(&[version; 1 << 16], at << 16).unwrap();
-                }
-                sleep(Duration::from_millis(u64::from(version % 5) * 20));
-            }
-        });
-        let (mut whole, tree) = (0, Tree::open(dir.path()).unwrap());
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let mut version = 0_u8;
+    let rewrite = || {
+        version = version.wrapping_add(1);
+        for at in 0..16 {
+            file.write_all_at(&[version; 1 << 16], at << 16).unwrap();
+        }
+        sleep(Duration::from_millis(u64::from(version % 5) * 20));
+    };
+    meanwhile(rewrite, || {
+        let mut whole = 0;
         for _ in 0..20 {
-            let mut kept = Kept::default();
-            let captured: Captured<ChunkRef> = read_file(&tree, b"file", &mut kept).unwrap();
+            let (captured, kept) = read(dir.path(), "file").unwrap();
             let content = kept.pieces.concat();
             assert_eq!(content.len(), 1 << 20);
             if !captured.torn {
@@ -187,7 +214,6 @@ fn no_mixture_passes_for_a_version() {
                 assert!(content.iter().all(|b| *b == content[0]), "a mixture that isn't flagged");
             }
         }
-        done.store(true, Ordering::Relaxed);
         assert!(whole > 0);
     });
 }
@@ -196,23 +222,19 @@ fn no_mixture_passes_for_a_version() {
 fn a_file_replaced_by_rename_is_the_old_or_the_new_one() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("file"), vec![0; 1 << 16]).unwrap();
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut version = 0_u8;
-            while !done.load(Ordering::Relaxed) {
-                version = version.wrapping_add(1);
-                fs::write(dir.path().join("new"), vec![version; 1 << 16]).unwrap();
-                fs::rename(dir.path().join("new"), dir.path().join("file")).unwrap();
-                sleep(Duration::from_millis(7));
-            }
-        });
+    let mut version = 0_u8;
+    let replace = || {
+        version = version.wrapping_add(1);
+        fs::write(dir.path().join("new"), vec![version; 1 << 16]).unwrap();
+        fs::rename(dir.path().join("new"), dir.path().join("file")).unwrap();
+        sleep(Duration::from_millis(7));
+    };
+    meanwhile(replace, || {
         for _ in 0..10 {
             let (_, kept) = read(dir.path(), "file").unwrap();
             let content = kept.pieces.concat();
             assert!(content.len() == 1 << 16 && content.iter().all(|b| *b == content[0]));
         }
-        done.store(true, Ordering::Relaxed);
     });
 }
 
@@ -225,14 +247,8 @@ fn a_directory_swapped_for_a_link_gives_nothing_from_outside() {
         fs::write(at.join("file"), content).unwrap();
     }
     symlink(&outside, root.join("swap")).unwrap();
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let open = fs::File::open(&root).unwrap();
-            while !done.load(Ordering::Relaxed) {
-                rustix::fs::renameat_with(&open, "dir", &open, "swap", rustix::fs::RenameFlags::EXCHANGE).unwrap();
-            }
-        });
+    let swap = || exchange(&root, "dir", "swap");
+    meanwhile(swap, || {
         let mut seen = 0;
         for _ in 0..2000 {
             match read(&root, "dir/file") {
@@ -243,7 +259,6 @@ fn a_directory_swapped_for_a_link_gives_nothing_from_outside() {
                 Err(error) => assert!(matches!(error, ReadError::NotRegular | ReadError::Gone), "{error:?}"),
             }
         }
-        done.store(true, Ordering::Relaxed);
         assert!(seen > 0);
     });
 }

@@ -3,13 +3,12 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use proptest::prelude::*;
 use rustix::fs::{Mode, mkdirat, mknodat, openat};
 
 use super::*;
-use crate::files::as_nobody::as_nobody;
+use crate::files::testing::{as_nobody, exchange, meanwhile};
 use crate::repository::entry::{ChunkRef, path_order};
 
 fn walk_with(root: &Path, rules: &Rules) -> (Vec<FileEntry>, Vec<Finding>) {
@@ -197,26 +196,17 @@ fn a_directory_swapped_for_a_link_leads_nowhere() {
         write(outside.join(format!("sub/inside-{n}")), b"secret");
     }
     symlink(&outside, root.join("swap")).unwrap();
-    let done = AtomicBool::new(false);
     let rules = Rules::new(true, &[]).unwrap();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let flags = rustix::fs::RenameFlags::EXCHANGE;
-            let open = fs::File::open(&root).unwrap();
-            while !done.load(Ordering::Relaxed) {
-                rustix::fs::renameat_with(&open, "dir", &open, "swap", flags).unwrap();
-            }
-        });
+    let swap = || exchange(&root, "dir", "swap");
+    meanwhile(swap, || {
         let mut entered = 0;
         for _ in 0..300 {
-            let (entries, _) = walk_with(&root, &rules);
-            for entry in entries {
+            for entry in walk_with(&root, &rules).0 {
                 assert!(!entry.path.to_string().contains("secret"), "{entry:?}");
                 assert!(entry.kind != FileKind::File || entry.size == 2, "{entry:?}");
                 entered += usize::from(entry.kind == FileKind::File);
             }
         }
-        done.store(true, Ordering::Relaxed);
         assert!(entered > 0);
     });
 }

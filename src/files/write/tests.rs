@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::error::{Exit, Explain};
-use crate::files::as_nobody::as_nobody;
+use crate::files::testing::as_nobody;
 use crate::files::{Rules, Walked};
 
 fn entry(kind: FileKind, path: &[u8]) -> FileEntry {

@@ -1,13 +1,42 @@
-//! Running one test again as a user without rights: what is tried on the system's refusals needs one, and tests often
-//! run as root, whom the system refuses nothing.
+//! What the tests of this floor share.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const AGAIN: &str = "WP_BACKUP_AGENT_TEST_AS_NOBODY";
 const NOBODY: u32 = 65534;
 
+/// Runs `disturb` again and again in a thread of its own until `test` returns, or fails.
+pub(super) fn meanwhile(mut disturb: impl FnMut() + Send, test: impl FnOnce()) {
+    struct Done<'d>(&'d AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                disturb();
+            }
+        });
+        let _done = Done(&done);
+        test();
+    });
+}
+
+/// Swaps two names in a directory.
+pub(super) fn exchange(dir: &Path, a: &str, b: &str) {
+    let dir = std::fs::File::open(dir).unwrap();
+    rustix::fs::renameat_with(&dir, a, &dir, b, rustix::fs::RenameFlags::EXCHANGE).unwrap();
+}
+
+/// Runs one test again as a user without rights: tests often run as root, whom the system refuses nothing.
+///
 /// True when the test goes on here: the process has no rights. False when it ran elsewhere, and passed.
 pub(super) fn as_nobody(test: &str) -> bool {
     if !rustix::process::geteuid().is_root() {
