@@ -1,4 +1,5 @@
 //! The database source and the loader against a real private MariaDB: every object and byte goes round.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -107,12 +108,14 @@ impl Server {
     }
 }
 
+type Hook = dyn FnMut(&TableEntry<Bytes>) -> Result<(), SinkStopped> + Send;
+
 #[derive(Default)]
 struct Collect {
     entries: Vec<TableEntry<Bytes>>,
     findings: Vec<Finding>,
     /// Called before an entry is taken.
-    hook: Option<Box<dyn FnMut(&TableEntry<Bytes>) -> Result<(), SinkStopped> + Send>>,
+    hook: Option<Box<Hook>>,
 }
 
 #[async_trait]
@@ -178,7 +181,9 @@ fn fingerprint(schema: &str) -> BTreeMap<String, Vec<u8>> {
             .lines()
             .filter(|line| !line.trim_start().starts_with("Created: "))
             .map(|line| line.replace(&format!("`{schema}`."), ""));
-        lines.collect::<Vec<_>>().join("\n").replace(" DEFINER=`root`@`localhost`", "").into_bytes()
+        let text = lines.collect::<Vec<_>>().join("\n").replace(" DEFINER=`root`@`localhost`", "");
+        // A trigger's schema, as it was typed: not part of what is loaded elsewhere.
+        text.replace(" nasty.", " ").replace(" nasty . ", "  ").into_bytes()
     };
     // Rows of information_schema about this schema.
     let about = |select: &str, table: &str, column: &str, rest: &str| {
@@ -250,6 +255,12 @@ async fn every_object_and_byte_goes_round() {
     server.feed("by_client", &first.script());
     assert_same(&before, &fingerprint("by_client"), "by the client");
 
+    // The comparison sees a changed byte.
+    server.sql("by_client", "UPDATE types SET bl = UNHEX('01') WHERE id = 100");
+    assert_ne!(before, fingerprint("by_client"));
+    // The row with the invalid ENUM value was among them.
+    assert!(first.entries.iter().any(|e| e.item == TableItem::Rows && e.chunk.starts_with(b"DELIMITER")));
+
     let again = dump("nasty").await;
     assert_eq!(first.entries, again.entries, "an unchanged schema gives the same chunks");
     assert_eq!(dump("by_loader").await.script(), first.script(), "and so does its copy");
@@ -269,7 +280,7 @@ async fn every_object_and_byte_goes_round() {
             .iter()
             .any(|e| e.item == TableItem::View && e.definer.as_ref().is_some_and(|d| d.as_bytes() == b"`root`@`localhost`"))
     );
-    assert!(!first.script().windows(8).any(|w| w == b"DEFINER="), "no definer in the SQL");
+    assert!(!String::from_utf8_lossy(&first.script()).contains("DEFINER=`root`"), "no definer in the SQL");
 
     // A target that holds something is refused, and replaced when that is asked for.
     let refused = load(&first, "by_loader", false).await.unwrap_err();
@@ -342,7 +353,7 @@ async fn changes_under_the_dump_are_found() {
         let hook = move |entry: &TableEntry<Bytes>| {
             if entry.item == TableItem::Table && !std::mem::replace(&mut done, true) {
                 // y and z haven't been read yet.
-                super_server().sql("changes", sql);
+                server.sql("changes", sql);
             }
             Ok(())
         };
@@ -357,16 +368,12 @@ async fn changes_under_the_dump_are_found() {
     server.sql("changes", "CREATE TABLE a (i INT AUTO_INCREMENT PRIMARY KEY); CREATE TABLE z (i INT AUTO_INCREMENT PRIMARY KEY); INSERT INTO z VALUES (1)");
     let hook = |entry: &TableEntry<Bytes>| {
         if entry.item == TableItem::Session {
-            super_server().sql("changes", "INSERT INTO z VALUES (77)");
+            server.sql("changes", "INSERT INTO z VALUES (77)");
         }
         Ok(())
     };
     let mut sink = Collect { hook: Some(Box::new(hook)), ..Collect::default() };
     assert_eq!(dump_into(&server.settings("changes"), &mut sink, &Silent).await.unwrap().rows, 1);
-}
-
-fn super_server() -> &'static Server {
-    server()
 }
 
 #[tokio::test]

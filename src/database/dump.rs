@@ -42,6 +42,9 @@ pub struct DumpStats {
     pub sql_bytes: u64,
 }
 
+/// Takes a row: its values as the server's text, `None` for NULL.
+pub type EachRow<'a> = dyn FnMut(&[Option<Vec<u8>>]) + Send + 'a;
+
 /// A schema at one point in time. Whatever its methods fail with, the snapshot is of no more use: open a new one.
 pub struct Dump {
     /// Gone once it can't be used any more.
@@ -102,7 +105,7 @@ impl Dump {
     }
 
     /// The rows of a query at the same point in time, as raw bytes, one after the other; `None` is NULL.
-    pub async fn rows(&mut self, sql: &str, each: &mut (dyn FnMut(&[Option<Vec<u8>>]) + Send)) -> Result<(), DatabaseError> {
+    pub async fn rows(&mut self, sql: &str, each: &mut EachRow<'_>) -> Result<(), DatabaseError> {
         let mut session = self.take()?;
         let done = async {
             let mut rows = session.stream(sql.as_bytes()).await?;
@@ -163,7 +166,7 @@ async fn prepare(session: &mut Session, mariadb: bool) -> Result<(), DatabaseErr
     session
         .execute(
             "SET SESSION sql_mode='', time_zone='+00:00', sql_quote_show_create=1, net_read_timeout=3600, \
-             net_write_timeout=3600, wait_timeout=86400, lock_wait_timeout=50, max_sort_length=8388608",
+             net_write_timeout=3600, wait_timeout=86400, lock_wait_timeout=50",
         )
         .await?;
     session.execute(if mariadb { "SET SESSION max_statement_time=0" } else { "SET SESSION max_execution_time=0" }).await

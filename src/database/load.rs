@@ -120,10 +120,13 @@ async fn prepare(session: &mut Session, settings: &DatabaseSettings, target: &st
         session.execute("SET foreign_key_checks=0").await?;
         for object in objects {
             let Ok([Some(kind), Some(name)]) = <[_; 2]>::try_from(object) else { continue };
+            // Until 11.4 the word is known in this mode only.
+            let mode: &str = if kind.starts_with(b"PACKAGE") { "SET sql_mode='ORACLE'" } else { "SET sql_mode=''" };
+            session.execute(mode).await?;
             let drop = [b"DROP ", kind.as_slice(), b" IF EXISTS ", quoted(&name).as_slice()].concat();
             session.execute_long(drop).await.map_err(|error| denied(error.of(&name), settings, target))?;
         }
-        session.execute("SET foreign_key_checks=1").await?;
+        session.execute("SET foreign_key_checks=1, sql_mode=''").await?;
     }
     let row = session.one("SELECT @@max_allowed_packet").await?;
     let limit = row.and_then(|row| row.into_iter().next()?).and_then(|text| String::from_utf8(text).ok()?.parse().ok());

@@ -20,7 +20,7 @@ mod rows;
 mod script;
 mod views;
 
-pub use dump::{Dump, DumpSink, DumpStats, SinkStopped};
+pub use dump::{Dump, DumpSink, DumpStats, EachRow, SinkStopped};
 pub use error::DatabaseError;
 pub use framing::{Statements, statements};
 pub use load::Loader;
