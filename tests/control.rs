@@ -34,7 +34,7 @@ impl Fixture {
 
     fn phase(&self) -> String {
         let status = self.agent.curl(&[], "/v1/status");
-        status["sites"][0]["run"]["figures"]["phase"].as_str().unwrap_or("none").to_owned()
+        status["sites"][0]["running"]["figures"]["phase"].as_str().unwrap_or("none").to_owned()
     }
 
     fn wait_for(&self, what: &str, mut holds: impl FnMut() -> bool) {
@@ -103,7 +103,7 @@ fn run_now_waits_and_ends_as_the_run_does() {
     assert_eq!(output.status.code(), Some(3), "{}", support::agent::text(&output));
     fixture.server.client("DROP DATABASE blog");
     let output = fixture.agent.run(&["run-now", "--wait"]);
-    assert_eq!(output.status.code(), Some(66), "{}", support::agent::text(&output));
+    assert_eq!(output.status.code(), Some(78), "{}", support::agent::text(&output));
     let status = fixture.agent.ok(&["status"]);
     assert!(status.contains("blog"), "{status}");
 }

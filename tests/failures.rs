@@ -79,7 +79,7 @@ fn an_unreachable_server() {
 fn an_unknown_database() {
     let fixture = Fixture::new();
     fixture.server.client("DROP DATABASE blog");
-    fixture.fails(66, &["blog"]);
+    fixture.fails(78, &["no database", "blog"]);
 }
 
 #[test]

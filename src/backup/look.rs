@@ -53,7 +53,6 @@ impl Look<'_> {
         previous_started: i64,
     ) -> Result<(), BackupError> {
         let mut previous = previous.peekable();
-        let network = self.tree.is_network_fs();
         let (mut entries, mut bytes) = (0, 0);
         for walked in self.tree.walk::<DraftChunk>(self.rules) {
             if self.cancel.is_cancelled() {
@@ -69,6 +68,8 @@ impl Look<'_> {
             let before = self.advance(which, &mut previous, now.path.as_bytes())?;
             entries += 1;
             bytes += now.size;
+            // Asked each time: the walk may have entered a mount.
+            let network = self.tree.is_network_fs();
             let same = before.as_ref().is_some_and(|b| compare(b, &now, previous_started, network) != Change::Content);
             match before {
                 Some(before) if same => {

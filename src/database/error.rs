@@ -171,7 +171,7 @@ impl Explain for DatabaseError {
             Self::Server { code: 1205, .. } => "another session holds a lock on this table: look at SHOW PROCESSLIST".into(),
             Self::Lost { .. } => "look at the server's log for a restart or a killed connection, and run it again".into(),
             Self::Timeout { .. } => "look at SHOW PROCESSLIST on the server for what holds it up".into(),
-            Self::NotEmpty { .. } => "name a new database, or say that what it holds may be replaced".into(),
+            Self::NotEmpty { .. } => "name a new database, or give --overwrite to replace what it holds".into(),
             Self::BadChunk { .. } => "verify the snapshot; restore from another one".into(),
             Self::PacketTooLarge { bytes, .. } => {
                 // The setting is in multiples of 1024, at most 1 GiB.

@@ -122,12 +122,12 @@ impl Explain for FilesError {
             Self::Exclude { .. } | Self::EmptyExclude { .. } => {
                 "correct `exclude` in the site's configuration; patterns are relative to wp-content".to_owned()
             }
-            Self::TargetNotEmpty { .. } => "choose an empty or new directory, or allow overwriting".to_owned(),
+            Self::TargetNotEmpty { .. } => "name an empty or new directory, or give --overwrite".to_owned(),
             Self::InTheWay { path, .. } => format!("move {path} away, or restore to another directory"),
             Self::BadEntry { .. } => "the list was damaged or forged: verify the snapshot, or restore another one".to_owned(),
             Self::Write { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    "free space on the target's disk or raise the quota, then restore again and allow overwriting".to_owned()
+                    "free space on the target's disk or raise the quota, then restore again with --overwrite".to_owned()
                 }
                 io::ErrorKind::ReadOnlyFilesystem => "choose a target that can be written".to_owned(),
                 io::ErrorKind::PermissionDenied => "restore as a user who may write the target".to_owned(),
