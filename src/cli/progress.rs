@@ -18,8 +18,8 @@ pub(super) enum Display {
     Bar(ProgressBar),
     /// Elsewhere.
     Lines {
-        /// The step of the last line, and when that was.
-        last: Option<(String, Instant)>,
+        /// The step under way, what was last heard of it, and when a line was last printed.
+        step: Option<(String, String, Instant)>,
     },
 }
 
@@ -27,7 +27,7 @@ impl Display {
     /// What fits standard error.
     pub(super) fn new() -> Self {
         if !std::io::stderr().is_terminal() {
-            return Self::Lines { last: None };
+            return Self::Lines { step: None };
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         bar.enable_steady_tick(Duration::from_millis(120));
@@ -36,13 +36,19 @@ impl Display {
 
     /// Waiting for its turn.
     pub(super) fn queued(&mut self) {
-        self.show_text("queued", "queued: another run is under way", None);
+        if matches!(self, Self::Lines { step: None }) {
+            Output::default().note("waiting: another run is under way");
+        }
+        self.show_text("queued", "queued", None);
     }
 
     /// Under way.
     pub(super) fn show(&mut self, figures: &Figures) {
         let step = format::name(&figures.phase);
         let expected = matches!(figures.phase, Phase::Files | Phase::SecondLook).then_some(figures.expected_entries);
+        if figures.phase == Phase::WaitingForUpdate && matches!(self, Self::Lines { step: Some((last, ..)) } if *last != step) {
+            Output::default().note(describe(figures));
+        }
         let share = expected.filter(|&entries| entries > 0).map(|entries| (figures.walked_entries.min(entries), entries));
         self.show_text(&step, &describe(figures), share);
     }
@@ -60,11 +66,23 @@ impl Display {
                 bar.set_position(position);
                 bar.set_message(text.to_owned());
             }
-            Self::Lines { last } => {
-                let due = last.as_ref().is_none_or(|(shown, at)| shown != step || at.elapsed() >= LINE_EVERY);
-                if due {
-                    Output::default().note(text);
-                    *last = Some((step.to_owned(), Instant::now()));
+            Self::Lines { step: under_way } => {
+                let mut out = Output::default();
+                match under_way {
+                    Some((name, heard, shown)) if name == step => {
+                        text.clone_into(heard);
+                        if shown.elapsed() >= LINE_EVERY {
+                            out.note(text);
+                            *shown = Instant::now();
+                        }
+                    }
+                    // A step's line is what it ended with; of one that only waits, that it began.
+                    _ => {
+                        if let Some((_, heard, _)) = under_way.take() {
+                            out.note(heard);
+                        }
+                        *under_way = Some((step.to_owned(), text.to_owned(), Instant::now()));
+                    }
                 }
             }
         }

@@ -69,11 +69,11 @@ fn conclude(report: &RunReport, out: &mut Output) -> Exit {
     if let Some(snapshot) = &report.snapshot {
         let counts = &snapshot.counts;
         out.line(format_args!(
-            "{} {} snapshot {}: {} ({}), {}, {}; uploaded {} in {}; took {}",
+            "{} {} snapshot {}: {} entries of files ({}), {}, {}; uploaded {} in {}; took {}",
             report.run,
             report.site,
             snapshot.seq,
-            format::plural(counts.file_entries, "file"),
+            format::count(counts.file_entries),
             format::bytes(counts.file_bytes),
             format::plural(counts.tables, "table"),
             format::plural(counts.rows, "row"),
