@@ -6,14 +6,13 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::check::Check;
-use super::db_host::{DEFAULT_PORT, parse_db_host};
+use super::check_database::database;
 use super::error::ConfigError;
 use super::origin::Origin;
-use super::raw::{RawDatabase, RawSite, RawTls};
+use super::raw::RawSite;
 use super::schedule::Schedule;
-use super::secret_file::{self, SecretPlace};
-use super::wp_config::{Defined, WpConfig, WpConfigError};
-use super::{Address, DatabaseSettings, Secret, SiteName, SiteSettings, Tls};
+use super::wp_config::{Defined, Layout, WpConfig, WpConfigError};
+use super::{SiteName, SiteSettings};
 
 const DEFAULT_UPDATE_WAIT: Duration = Duration::from_secs(600);
 
@@ -70,7 +69,7 @@ fn site_name(check: &mut Check<'_>, raw: &RawSite, others: &[SiteSettings]) -> R
 }
 
 /// The site's wp-config.php, read when the first value is asked of it.
-struct FromWordPress<'a> {
+pub(super) struct FromWordPress<'a> {
     root: Option<&'a Path>,
     file: Option<&'a Path>,
     read: Option<WpConfig>,
@@ -90,7 +89,7 @@ impl FromWordPress<'_> {
     }
 
     /// The value that `ask` takes from the file; an error when there is no file to ask.
-    fn value<T>(
+    pub(super) fn value<T>(
         &mut self,
         check: &mut Check<'_>,
         site: &SiteName,
@@ -129,7 +128,10 @@ fn content_dir(
         |source| ConfigError::WpConfig { at: check.source.absent(&format!("{KEY} of site {site}")), source: Box::new(source) };
     let root = found.root.unwrap_or(Path::new("/"));
     let Some(config) = found.get().map_err(refuse)? else { return Ok(root.join("wp-content")) };
-    let Some(defined) = config.optional_constant("WP_CONTENT_DIR").map_err(refuse)? else { return Ok(root.join("wp-content")) };
+    // Bedrock never uses the wp-content that comes with core.
+    let bedrock = config.layout() == Layout::Bedrock;
+    let asked = if bedrock { config.constant("WP_CONTENT_DIR").map(Some) } else { config.optional_constant("WP_CONTENT_DIR") };
+    let Some(defined) = asked.map_err(refuse)? else { return Ok(root.join("wp-content")) };
     let path = PathBuf::from(&defined.value);
     if !path.is_absolute() {
         let what = format!("{}, line {}: WP_CONTENT_DIR is not an absolute path", config.path().display(), defined.line);
@@ -214,130 +216,4 @@ fn update_wait(check: &mut Check<'_>, site: &SiteName, raw: &RawSite) -> Result<
         let what = format!("{:?} is not a time to wait", text.get_ref());
         check.invalid(KEY, text, &what, "write \"10m\" or \"1h 30m\", at most 24 hours; \"0s\" doesn't wait")
     })
-}
-
-fn database(
-    check: &mut Check<'_>,
-    site: &SiteName,
-    raw: &RawDatabase,
-    found: &mut FromWordPress<'_>,
-) -> Result<DatabaseSettings, ConfigError> {
-    let address = address(check, site, raw, found)?;
-    let tls = tls(check, site, raw, &address)?;
-    let (user, password) = account(check, site, raw, found)?;
-    let name = match &raw.name {
-        Some(name) if name.get_ref().is_empty() => {
-            return Err(check.invalid("site.database.name", name, "empty", "name the schema that holds WordPress's tables"));
-        }
-        Some(name) => {
-            check.given(Some(site), "site.database.name", name);
-            name.get_ref().clone()
-        }
-        None => found.value(check, site, "site.database.name", |config| config.constant("DB_NAME"))?,
-    };
-    Ok(DatabaseSettings { address, user, password, name, tls })
-}
-
-fn address(
-    check: &mut Check<'_>,
-    site: &SiteName,
-    raw: &RawDatabase,
-    found: &mut FromWordPress<'_>,
-) -> Result<Address, ConfigError> {
-    const KEY: &str = "site.database.address";
-    match (&raw.socket, &raw.host, &raw.port) {
-        (Some(_), Some(host), _) => {
-            Err(check.invalid("site.database.host", host, "given, and so is site.database.socket", "give one of them"))
-        }
-        (_, None, Some(port)) => Err(check.invalid(
-            "site.database.port",
-            port,
-            "given without a host",
-            "add the host, or remove it: a socket has no port",
-        )),
-        (Some(socket), None, None) => {
-            check.given(Some(site), KEY, socket);
-            let path = check.path(Some(site), "site.database.socket", Some(socket))?;
-            Ok(Address::Socket(path.unwrap_or_default()))
-        }
-        (None, Some(host), port) => {
-            check.given(Some(site), KEY, host);
-            let named = host.get_ref().trim_start_matches('[').trim_end_matches(']');
-            let v6 = named.parse::<std::net::Ipv6Addr>().is_ok();
-            if named.is_empty() || (!v6 && named.contains([':', '/'])) {
-                let what = format!("{:?} is not a host", host.get_ref());
-                return Err(check.invalid("site.database.host", host, &what, "give the port as port, a socket's path as socket"));
-            }
-            let port = port.as_ref().map_or(DEFAULT_PORT, |port| *port.get_ref());
-            Ok(Address::Tcp { host: named.to_owned(), port })
-        }
-        (None, None, None) => {
-            let value = found.value(check, site, KEY, |config| config.constant("DB_HOST"))?;
-            parse_db_host(&value).map(|host| host.address()).ok_or_else(|| {
-                let what = format!("DB_HOST in wp-config.php is {value:?}, which is neither a host nor a socket");
-                check.absent(KEY, &what, "give socket or host in [site.database]")
-            })
-        }
-    }
-}
-
-fn tls(check: &mut Check<'_>, site: &SiteName, raw: &RawDatabase, address: &Address) -> Result<Tls, ConfigError> {
-    let loopback = match address {
-        Address::Socket(_) => true,
-        Address::Tcp { host, .. } => {
-            host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-        }
-    };
-    if let Some(tls) = &raw.tls {
-        check.given(Some(site), "site.database.tls", tls);
-    }
-    let required = raw.tls.as_ref().map_or(!loopback, |tls| *tls.get_ref() == RawTls::Required);
-    let ca_file = check.path(Some(site), "site.database.ca_file", raw.ca_file.as_ref())?;
-    match (required, &raw.tls, &raw.ca_file) {
-        (true, Some(tls), _) if matches!(address, Address::Socket(_)) => {
-            Err(check.invalid("site.database.tls", tls, "a socket has no TLS", "remove it: nothing leaves the machine"))
-        }
-        (false, _, Some(file)) => {
-            let advice = "add tls = \"required\", or remove it";
-            Err(check.invalid("site.database.ca_file", file, "given, but TLS is off", advice))
-        }
-        (true, ..) => Ok(Tls::Required { ca_file }),
-        (false, ..) => Ok(Tls::Off),
-    }
-}
-
-/// User and password belong together: a user that the configuration gives doesn't have the password of wp-config.php.
-fn account(
-    check: &mut Check<'_>,
-    site: &SiteName,
-    raw: &RawDatabase,
-    found: &mut FromWordPress<'_>,
-) -> Result<(String, Secret), ConfigError> {
-    const PASSWORD: &str = "site.database.password";
-    let place = SecretPlace {
-        file_key: "site.database.password_file",
-        file: raw.password_file.as_ref(),
-        credential_key: "site.database.password_credential",
-        credential: raw.password_credential.as_ref(),
-    };
-    let password = secret_file::read(check.source, &place, check.credentials)?;
-    let user = match &raw.user {
-        Some(user) if user.get_ref().is_empty() => {
-            return Err(check.invalid("site.database.user", user, "empty", "name an account of the database server"));
-        }
-        Some(user) => {
-            check.given(Some(site), "site.database.user", user);
-            user.get_ref().clone()
-        }
-        None => found.value(check, site, "site.database.user", |config| config.constant("DB_USER"))?,
-    };
-    let password = match password {
-        Some((password, origin)) => {
-            check.origins.note(Some(site), PASSWORD, origin);
-            password
-        }
-        None if raw.user.is_some() => Secret::default(),
-        None => Secret::new(found.value(check, site, PASSWORD, |config| config.constant("DB_PASSWORD"))?),
-    };
-    Ok((user, password))
 }

@@ -3,6 +3,7 @@
 //! A site's wp-config.php is read here, too: what the configuration leaves out is taken from there ([`WpConfig`]).
 
 mod check;
+mod check_database;
 mod check_site;
 mod db_host;
 mod definitions;

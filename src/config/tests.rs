@@ -264,6 +264,14 @@ fn wp_config_is_not_read_when_nothing_is_left_to_it() {
 }
 
 #[test]
+fn bedrocks_content_is_not_cores() {
+    let source = "<?php require_once dirname(__DIR__) . '/config/application.php';";
+    let (_root, text) = wordpress(source, &format!("table_prefix = \"wp_\"\n{DATABASE}"));
+    let error = refused(&text);
+    assert!(error.contains("WP_CONTENT_DIR") && error.contains("Bedrock"), "{error}");
+}
+
+#[test]
 fn wp_config_may_be_elsewhere() {
     let (root, text) = wordpress("", "");
     let elsewhere = root.path().join("config-blog.php");
