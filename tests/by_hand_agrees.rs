@@ -40,8 +40,13 @@ fn the_script_and_the_program_agree() {
     let stream = agent.run(&["restore", "latest", "--sql"]);
     assert_eq!(stream.stdout, std::fs::read(&sql).unwrap(), "the stream of SQL differs");
     server.client("CREATE DATABASE by_hand");
-    let loaded =
-        server.client_command().arg("--binary-mode").arg("by_hand").stdin(std::fs::File::open(&sql).unwrap()).output().unwrap();
+    let loaded = server
+        .client_command()
+        .args(["--binary-mode", "--comments"])
+        .arg("by_hand")
+        .stdin(std::fs::File::open(&sql).unwrap())
+        .output()
+        .unwrap();
     assert!(loaded.status.success(), "{}", text(&loaded));
     same_database(&server, "by_program", "by_hand").unwrap();
     same_database(&server, "blog", "by_hand").unwrap();

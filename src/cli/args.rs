@@ -136,7 +136,7 @@ pub(super) struct SnapshotsShow {
 #[command(after_help = "\
 Examples:
   wp-backup-agent restore latest --files /srv/restored/wp-content --database restored
-  wp-backup-agent restore 12 --sql | mysql --binary-mode restored")]
+  wp-backup-agent restore 12 --sql | mysql --binary-mode --comments restored")]
 pub(super) struct RestoreArgs {
     /// `latest`, a number, or the beginning of an id
     pub(super) snapshot: String,
@@ -149,7 +149,7 @@ pub(super) struct RestoreArgs {
     /// Load the database into this schema of the site's server, which must be empty or not exist
     #[arg(long, value_name = "NAME")]
     pub(super) database: Option<String>,
-    /// Write the database to standard output, as SQL for `mysql --binary-mode`
+    /// Write the database to standard output, as SQL for `mysql --binary-mode --comments`
     #[arg(long)]
     pub(super) sql: bool,
     /// Write into a directory that is not empty, and replace what the database holds

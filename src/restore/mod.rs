@@ -147,7 +147,7 @@ impl Restore {
         Ok(restored)
     }
 
-    /// Writes the database as one stream of SQL, for `mysql --binary-mode`.
+    /// Writes the database as one stream of SQL, for `mysql --binary-mode --comments`.
     pub async fn sql(&mut self, to: &mut (dyn Write + Send)) -> Result<TablesRestored, RestoreError> {
         let mut restored = TablesRestored::default();
         let mut lines = LineBuffer::new("the list of tables");
