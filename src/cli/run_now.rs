@@ -84,7 +84,7 @@ fn conclude(report: &RunReport, out: &mut Output) -> Exit {
         let mut shown = 0;
         for finding in snapshot.first_findings.iter().filter(|finding| finding.code.is_loss()) {
             shown += 1;
-            out.note(format_args!("wp-backup-agent: {}: {} {}", format::name(&finding.code), finding.subject, finding.detail));
+            out.note(format_args!("wp-backup-agent: {}: {}: {}", format::name(&finding.code), finding.subject, finding.detail));
         }
         let all: u64 = snapshot.findings.iter().filter(|(code, _)| code.is_loss()).map(|(_, count)| count).sum();
         if all > shown {

@@ -94,7 +94,7 @@ pub fn run_finished(report: &RunReport) {
         for finding in losses {
             let code = serde_json::to_string(&finding.code).unwrap_or_default();
             let code = code.trim_matches('"');
-            tracing::warn!(site, %run, code, "{code}: {} {}", finding.subject, finding.detail);
+            tracing::warn!(site, %run, code, "{code}: {}: {}", finding.subject, finding.detail);
         }
         tracing::info!(
             site, %run, result, seconds,

@@ -15,7 +15,7 @@ use super::tree::Tree;
 use crate::repository::entry::{FileEntry, FileFlag, FileKind};
 
 /// Bytes of the largest piece. A file up to this size is one piece.
-pub const LARGEST_PIECE: usize = 4 << 20;
+pub const LARGEST_PIECE: usize = 2 << 20;
 /// Where larger files are cut. Part of the format in so far as other cuts would make every large file new.
 const AVERAGE_PIECE: usize = 1 << 20;
 const SMALLEST_PIECE: usize = 512 << 10;

@@ -14,6 +14,7 @@ need jq jq
 need zstd zstd
 need b3sum b3sum
 need curl curl ca-certificates
+need /usr/bin/time time
 need cc gcc libc6-dev
 need cmake cmake
 modules=$(php -m 2>/dev/null || true)

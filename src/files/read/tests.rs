@@ -77,10 +77,11 @@ fn large_files_are_cut_where_their_content_says() {
     // A byte in front moves the cuts with the content.
     fs::write(dir.path().join("large"), [&b"x"[..], &content].concat()).unwrap();
     let (_, moved) = read(dir.path(), "large").unwrap();
-    assert_eq!(moved.pieces.iter().filter(|piece| !kept.pieces.contains(piece)).count(), 1);
+    // Again after a cut that only the largest size made.
+    assert!(moved.pieces.iter().filter(|piece| !kept.pieces.contains(piece)).count() <= 3);
 }
 
-const GOLDEN_CUTS: [usize; 10] = [532150, 2088921, 1361465, 604807, 1071987, 2119792, 1188501, 1871958, 1205351, 537980];
+const GOLDEN_CUTS: [usize; 10] = [532150, 2088921, 1361465, 604807, 1071987, 2097152, 1211141, 1871958, 1205351, 537980];
 
 #[test]
 fn holes_are_zeros() {
