@@ -156,7 +156,7 @@ impl Progress for Tally {
             }
             Event::Walked { entries, bytes } => {
                 figures.walked_entries += entries;
-                figures.walked_bytes += bytes;
+                figures.walked_bytes = figures.walked_bytes.saturating_add(bytes);
             }
             Event::Read { bytes } => figures.read_bytes += bytes,
             Event::Rows { table, rows, bytes } => {

@@ -13,7 +13,8 @@ use super::publish::{Publisher, Usage};
 use super::report::SnapshotSummary;
 use super::run::Run;
 use super::tables::Dumped;
-use crate::progress::Phase;
+use crate::error::render;
+use crate::progress::{Event, Phase};
 use crate::repository::draft::DraftChunk;
 use crate::repository::entry::ChunkRef;
 use crate::repository::journal::Journal;
@@ -34,7 +35,7 @@ pub(super) struct Commit<'a> {
     pub(super) parent: Option<&'a LocalSnapshot>,
     pub(super) seq: u64,
     /// When the store was listed.
-    pub(super) listed: Instant,
+    pub(super) listed: (Instant, Timestamp),
     pub(super) writer: PackWriter,
     pub(super) scratch: &'a Path,
 }
@@ -168,7 +169,9 @@ impl Commit<'_> {
         if context.cancel.is_cancelled() {
             return Err(BackupError::Cancelled);
         }
-        if self.listed.elapsed() > LIST_TRUSTED_FOR {
+        let (steady, wall) = self.listed;
+        let slept = Timestamp::now().duration_since(wall).unsigned_abs();
+        if steady.elapsed().max(slept) > LIST_TRUSTED_FOR {
             return Err(RepositoryError::TooOld.into());
         }
         let key = SnapshotKey { seq: self.seq, time: self.run.started, id: context.run };
@@ -178,10 +181,16 @@ impl Commit<'_> {
         self.state.stage(&context.run, &path, &bytes)?;
         let (body, sha256) = checksummed(bytes);
         // The key holds the run's id: an object that is there already is this one, its reply lost.
-        context.store.put_new(&path, body, sha256).await?;
-        self.state.promote(&context.run)?;
-        Journal::clear(&self.state.journal())?;
-        self.state.clear_scratch()?;
+        context.store.put_new(&path, body, sha256).await.map_err(BackupError::Commit)?;
+        let kept = self
+            .state
+            .promote(&context.run)
+            .and_then(|()| Journal::clear(&self.state.journal()))
+            .and_then(|()| self.state.clear_scratch());
+        if let Err(error) = kept {
+            // The snapshot is there all the same; the next run finds it by its LIST.
+            context.progress.event(Event::Note(format!("after the commit: {}", render(&error))));
+        }
         Ok(SnapshotSummary {
             seq: self.seq,
             key: path,

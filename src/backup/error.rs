@@ -7,7 +7,7 @@ use crate::repository::RepositoryError;
 use crate::storage::StoreError;
 use crate::wordpress::ReferenceError;
 
-/// Why a run failed. Nothing was committed.
+/// Why a run failed. Nothing was committed, [`BackupError::Commit`] apart.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackupError {
@@ -23,6 +23,9 @@ pub enum BackupError {
     /// The cross-check.
     #[error(transparent)]
     References(#[from] ReferenceError),
+    /// The manifest's PUT failed. Whether it took effect before that isn't known; the next run finds out.
+    #[error("the commit failed; `wp-backup-agent snapshots list` tells whether it took effect all the same")]
+    Commit(#[source] StoreError),
     /// A background task ended without an answer: a bug.
     #[error("a background task ended early")]
     Task,
@@ -44,6 +47,7 @@ impl Explain for BackupError {
             Self::Files(error) => error.exit(),
             Self::Database(error) => error.exit(),
             Self::References(error) => error.exit(),
+            Self::Commit(error) => error.exit(),
             Self::Task => Exit::Internal,
             Self::Cancelled => Exit::Cancelled,
         }
@@ -55,6 +59,7 @@ impl Explain for BackupError {
             Self::Files(error) => error.advice(),
             Self::Database(error) => error.advice(),
             Self::References(error) => error.advice(),
+            Self::Commit(error) => error.advice(),
             Self::Task | Self::Cancelled => None,
         }
     }

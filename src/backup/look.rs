@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::BackupError;
 use super::findings::Findings;
+use super::gone::GoneKeeper;
 use crate::files::{Change, PieceSink, ReadError, Rules, Stopped, Tree, Walked, compare, read_file};
 use crate::progress::{Event, Progress};
 use crate::repository::RepositoryError;
-use crate::repository::byte_text::ByteText;
 use crate::repository::draft::DraftChunk;
-use crate::repository::entry::{FileEntry, FileFlag, FileKind, Finding, FindingCode, path_order};
+use crate::repository::entry::{FileEntry, FileKind, Finding, FindingCode, path_order};
 use crate::repository::known::Known;
 use crate::repository::list::ListFile;
 use crate::repository::writer::PackWriter;
@@ -32,8 +32,13 @@ pub(super) struct Look<'a> {
     pub(super) writer: &'a mut PackWriter,
     pub(super) known: [&'a mut Known; 2],
     pub(super) findings: &'a mut Findings,
-    pub(super) draft: &'a mut ListFile<FileEntry<DraftChunk>>,
+    pub(super) draft: &'a mut ListFile<Draft>,
+    /// What went away since the previous look.
+    pub(super) gone: GoneKeeper,
 }
+
+/// An entry of a run under way.
+type Draft = FileEntry<DraftChunk>;
 
 /// Which look it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +49,9 @@ pub(super) enum Which {
     Second,
 }
 
+/// A file larger than this is named and not read: its list of chunks would not fit into the run's memory.
+const LARGEST_FILE: u64 = 128 << 30;
+
 impl Look<'_> {
     /// Looks. `previous` is sorted as the walk is; `previous_started` is when its walk began, in nanoseconds since 1970.
     pub(super) fn run<C: Into<DraftChunk>>(
@@ -52,13 +60,13 @@ impl Look<'_> {
         previous: impl Iterator<Item = Result<FileEntry<C>, RepositoryError>>,
         previous_started: i64,
     ) -> Result<(), BackupError> {
-        let mut previous = previous.peekable();
-        let (mut entries, mut bytes) = (0, 0);
+        let mut previous = previous.map(|entry| Ok(entry?.map_chunks(Into::into))).peekable();
+        let (mut entries, mut bytes) = (0, 0u64);
         for walked in self.tree.walk::<DraftChunk>(self.rules) {
             if self.cancel.is_cancelled() {
                 return Err(BackupError::Cancelled);
             }
-            let mut now = match walked? {
+            let now = match walked? {
                 Walked::Finding(finding) => {
                     self.findings.add(finding);
                     continue;
@@ -67,24 +75,8 @@ impl Look<'_> {
             };
             let before = self.advance(which, &mut previous, now.path.as_bytes())?;
             entries += 1;
-            bytes += now.size;
-            // Asked each time: the walk may have entered a mount.
-            let network = self.tree.is_network_fs();
-            let same = before.as_ref().is_some_and(|b| compare(b, &now, previous_started, network) != Change::Content);
-            match before {
-                Some(before) if same => {
-                    now.chunks = before.chunks.into_iter().map(Into::into).collect();
-                    self.draft.push(&now)?;
-                }
-                _ if now.kind == FileKind::File => {
-                    if let Some(entry) = self.read(now.path)? {
-                        self.draft.push(&entry)?;
-                    }
-                }
-                _ => {
-                    self.draft.push(&now)?;
-                }
-            }
+            bytes = bytes.saturating_add(now.size);
+            self.entry(which, before, now, previous_started)?;
             if entries == REPORT_EVERY {
                 self.progress.event(Event::Walked { entries, bytes });
                 (entries, bytes) = (0, 0);
@@ -98,13 +90,36 @@ impl Look<'_> {
         Ok(())
     }
 
+    /// An entry of the walk, and what the previous list has of its path.
+    fn entry(&mut self, which: Which, before: Option<Draft>, mut now: Draft, previous_started: i64) -> Result<(), BackupError> {
+        if now.kind != FileKind::File {
+            return self.list(&now);
+        }
+        // Asked each time: the walk may have entered a mount.
+        let network = self.tree.is_network_fs();
+        match before {
+            Some(before) if compare(&before, &now, previous_started, network) != Change::Content => {
+                now.chunks = before.chunks;
+                self.list(&now)
+            }
+            before => self.read(which, before, now),
+        }
+    }
+
+    /// Puts an entry into the list.
+    fn list(&mut self, entry: &Draft) -> Result<(), BackupError> {
+        self.gone.listed(entry.path.as_bytes(), entry.kind);
+        self.draft.push(entry)?;
+        Ok(())
+    }
+
     /// The previous list's entry of this path; passes over those before it, which are gone.
-    fn advance<C: Into<DraftChunk>>(
+    fn advance(
         &mut self,
         which: Which,
-        previous: &mut Peekable<impl Iterator<Item = Result<FileEntry<C>, RepositoryError>>>,
+        previous: &mut Peekable<impl Iterator<Item = Result<Draft, RepositoryError>>>,
         path: &[u8],
-    ) -> Result<Option<FileEntry<C>>, BackupError> {
+    ) -> Result<Option<Draft>, BackupError> {
         loop {
             let order = match previous.peek() {
                 None => return Ok(None),
@@ -124,45 +139,55 @@ impl Look<'_> {
         }
     }
 
-    fn gone<C: Into<DraftChunk>>(&mut self, which: Which, entry: FileEntry<C>) -> Result<(), BackupError> {
-        if which == Which::Second && entry.path.as_bytes().starts_with(b"uploads/") && entry.kind != FileKind::Dir {
-            let mut flags = entry.flags.clone();
-            flags.push(FileFlag::Gone);
-            self.draft.push(&entry.map_chunks(Into::into).with_flags(flags))?;
+    /// An entry of the previous list that isn't there any more.
+    fn gone(&mut self, which: Which, entry: Draft) -> Result<(), BackupError> {
+        if which == Which::First {
+            return Ok(());
         }
-        Ok(())
+        let path = entry.path.clone();
+        match self.gone.gone(entry) {
+            Some(kept) => kept.iter().try_for_each(|entry| Ok(self.draft.push(entry).map(|_| ())?)),
+            None => {
+                let detail = "it went away while the snapshot was made, and something else has its directory's place".to_owned();
+                self.findings.add(Finding { code: FindingCode::Unreadable, subject: path, detail });
+                Ok(())
+            }
+        }
     }
 
-    /// Reads a file; `None` when it can't be captured, which is then named.
-    fn read(&mut self, path: ByteText) -> Result<Option<FileEntry<DraftChunk>>, BackupError> {
+    /// Reads a file. One that can't be captured is named; step 3 then keeps what step 1 has of it under uploads/.
+    fn read(&mut self, which: Which, before: Option<Draft>, now: Draft) -> Result<(), BackupError> {
+        let path = now.path;
+        if now.size > LARGEST_FILE {
+            let detail = format!("it is larger than {} GiB, which is the most that is read", LARGEST_FILE >> 30);
+            self.findings.add(Finding { code: FindingCode::Unreadable, subject: path, detail });
+            return Ok(());
+        }
         let mut pieces =
             Pieces { writer: self.writer, known: &mut self.known, chunks: Vec::new(), error: None, cancel: self.cancel };
         let result = read_file(self.tree, path.as_bytes(), &mut pieces);
         let Pieces { chunks, error, .. } = pieces;
-        match result {
+        let why = match result {
             Ok(captured) => {
                 self.progress.event(Event::Read { bytes: captured.bytes_read });
-                let mut entry: FileEntry<DraftChunk> = captured.entry;
+                let mut entry: Draft = captured.entry;
                 entry.chunks = chunks;
                 if captured.torn {
                     let detail = "it changed each time it was read; one reading of it was kept".to_owned();
                     self.findings.add(Finding { code: FindingCode::Torn, subject: path, detail });
                 }
-                Ok(Some(entry))
+                return self.list(&entry);
             }
-            Err(ReadError::Stopped) => Err(error.unwrap_or(BackupError::Task)),
+            Err(ReadError::Stopped) => return Err(error.unwrap_or(BackupError::Task)),
             // Gone between the walk and now: as if the walk had come later.
-            Err(ReadError::Gone) => Ok(None),
-            Err(ReadError::NotRegular) => {
-                let detail = "it stopped being a regular file while it was looked at".to_owned();
-                self.findings.add(Finding { code: FindingCode::Unreadable, subject: path, detail });
-                Ok(None)
-            }
-            Err(error) => {
-                self.findings.add(Finding { code: FindingCode::Unreadable, subject: path, detail: error.to_string() });
-                Ok(None)
-            }
+            Err(ReadError::Gone) => None,
+            Err(ReadError::NotRegular) => Some("it stopped being a regular file while it was looked at".to_owned()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(detail) = why {
+            self.findings.add(Finding { code: FindingCode::Unreadable, subject: path, detail });
         }
+        before.map_or(Ok(()), |before| self.gone(which, before))
     }
 }
 

@@ -3,6 +3,7 @@
 mod commit;
 mod error;
 mod findings;
+mod gone;
 mod look;
 mod parent;
 mod publish;

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use jiff::Timestamp;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use crate::progress::{Event, Progress};
 use crate::repository::RepositoryError;
-use crate::repository::entry::{ChunkRef, FileEntry, TableEntry};
-use crate::repository::layout::Layout;
+use crate::repository::entry::{ChunkRef, FileEntry, Finding, FindingCode, TableEntry};
+use crate::repository::layout::{LAST_SEQ, Layout};
 use crate::repository::list::{LineBuffer, ListFile};
 use crate::repository::reader::ChunkReader;
 use crate::repository::snapshots::{self, Found};
@@ -21,8 +23,17 @@ pub(super) struct Chosen {
     pub(super) parent: Option<LocalSnapshot>,
     /// The new snapshot's number.
     pub(super) seq: u64,
-    /// When the store was asked: a commit must not be much later.
-    pub(super) listed: Instant,
+    /// What is wrong with the snapshots before.
+    pub(super) findings: Vec<Finding>,
+    /// When the store was asked, by two clocks of which one goes on while the machine sleeps: a commit must not be much later.
+    pub(super) listed: (Instant, Timestamp),
+}
+
+impl Chosen {
+    fn with(mut self, before: Vec<Finding>) -> Self {
+        self.findings.splice(..0, before);
+        self
+    }
 }
 
 /// Chooses. A parent is the newest snapshot in the store, if its lists can be had: from local state, else from the store.
@@ -31,34 +42,47 @@ pub(super) async fn choose(
     layout: &Layout,
     state: &Arc<SiteState>,
     progress: &dyn Progress,
+    cancel: &CancellationToken,
 ) -> Result<Chosen, RepositoryError> {
     let local = state.parent();
-    let listed = Instant::now();
+    let listed = (Instant::now(), Timestamp::now());
     let found = snapshots::list(store.as_ref(), layout, local.as_ref().map(|l| l.path.as_str())).await?;
-    let note = |text: String| progress.event(Event::Note(text));
+    let mut findings = Vec::new();
+    let mut lost = |local: &LocalSnapshot| {
+        let detail = "the snapshot before this one is not in the store any more".to_owned();
+        findings.push(Finding { code: FindingCode::ParentLost, subject: local.path.as_str().into(), detail });
+    };
     let Some(newest) = found.last().cloned() else {
         if let Some(local) = &local {
             // Nothing from the parent on: is the store another one, or was it emptied?
-            note(format!("the parent, snapshot {}, is not in the store any more; this run is full", local.manifest.seq));
+            lost(local);
             let all = snapshots::list(store.as_ref(), layout, None).await?;
-            return from_store_or_full(store, layout, state, all.last(), listed, progress).await;
+            let chosen = from_store_or_full(store, layout, state, all.last(), listed, progress, cancel).await?;
+            return Ok(chosen.with(findings));
         }
-        return Ok(Chosen { parent: None, seq: 1, listed });
+        return Ok(Chosen { parent: None, seq: 1, findings, listed });
     };
     if let Some(local) = local {
         if local.path == newest.path {
-            return Ok(Chosen { parent: Some(local), seq: newest.key.seq + 1, listed });
+            return Ok(Chosen { parent: Some(local), seq: after(&newest)?, findings, listed });
         }
         if !found.iter().any(|f| f.path == local.path) {
-            note(format!("the parent, snapshot {}, is not in the store any more", local.manifest.seq));
+            lost(&local);
         }
     }
     // A commit whose reply was lost, or a crash right after it: its lists are staged.
     if let Some(staged) = state.snapshot(&newest.key.id).filter(|staged| staged.path == newest.path) {
         state.promote(&newest.key.id)?;
-        return Ok(Chosen { parent: Some(staged), seq: newest.key.seq + 1, listed });
+        return Ok(Chosen { parent: Some(staged), seq: after(&newest)?, findings, listed });
     }
-    from_store_or_full(store, layout, state, Some(&newest), listed, progress).await
+    Ok(from_store_or_full(store, layout, state, Some(&newest), listed, progress, cancel).await?.with(findings))
+}
+
+/// The number after this snapshot's.
+fn after(newest: &Found) -> Result<u64, RepositoryError> {
+    // The largest number that keys have room for.
+    let next = newest.key.seq + 1;
+    if next > LAST_SEQ { Err(RepositoryError::damaged(&newest.path, "its number is the last there is")) } else { Ok(next) }
 }
 
 async fn from_store_or_full(
@@ -66,26 +90,26 @@ async fn from_store_or_full(
     layout: &Layout,
     state: &Arc<SiteState>,
     newest: Option<&Found>,
-    listed: Instant,
+    listed: (Instant, Timestamp),
     progress: &dyn Progress,
+    cancel: &CancellationToken,
 ) -> Result<Chosen, RepositoryError> {
-    let Some(newest) = newest else { return Ok(Chosen { parent: None, seq: 1, listed }) };
-    let seq = newest.key.seq + 1;
-    match fetch(store, layout, state, newest).await {
+    let Some(newest) = newest else { return Ok(Chosen { parent: None, seq: 1, findings: Vec::new(), listed }) };
+    let seq = after(newest)?;
+    match fetch(store, layout, state, newest, cancel).await {
         Ok(parent) => {
             progress.event(Event::Note(format!(
                 "local state lacked snapshot {}; its lists were read from the store",
                 newest.key.seq
             )));
-            Ok(Chosen { parent: Some(parent), seq, listed })
+            Ok(Chosen { parent: Some(parent), seq, findings: Vec::new(), listed })
         }
         // A store that can't be reached now would fail the run later all the same.
-        Err(error @ RepositoryError::State { .. }) => Err(error),
+        Err(error @ (RepositoryError::State { .. } | RepositoryError::Cancelled)) => Err(error),
         Err(error) => {
-            let why = crate::error::render(&error);
-            progress
-                .event(Event::Note(format!("the lists of snapshot {} can't be read ({why}); this run is full", newest.key.seq)));
-            Ok(Chosen { parent: None, seq, listed })
+            let detail = format!("its manifest or lists can't be read ({}): this snapshot is a full one", error);
+            let finding = Finding { code: FindingCode::ParentLost, subject: newest.path.as_str().into(), detail };
+            Ok(Chosen { parent: None, seq, findings: vec![finding], listed })
         }
     }
 }
@@ -96,18 +120,16 @@ async fn fetch(
     layout: &Layout,
     state: &Arc<SiteState>,
     found: &Found,
+    cancel: &CancellationToken,
 ) -> Result<LocalSnapshot, RepositoryError> {
-    let stored = snapshots::read(store.as_ref(), &found.path).await?;
-    if stored.manifest.id != found.key.id {
-        return Err(RepositoryError::damaged(&found.path, "its id is not that of its key"));
-    }
+    let stored = snapshots::read(store.as_ref(), found).await?;
     let reader = ChunkReader::new(Arc::clone(store), layout.clone(), &stored.manifest.packs);
-    let (state, id, runtime) = (Arc::clone(state), found.key.id, Handle::current());
+    let (state, id, runtime, cancel) = (Arc::clone(state), found.key.id, Handle::current(), cancel.clone());
     let work = move || {
         let mut reader = reader;
         let dir = state.snapshot_dir(&id)?;
-        copy::<FileEntry>(&runtime, &mut reader, &stored.manifest.files, ListFile::create(&dir.join("files.zst"))?)?;
-        copy::<TableEntry>(&runtime, &mut reader, &stored.manifest.tables, ListFile::create(&dir.join("tables.zst"))?)?;
+        copy::<FileEntry>(&runtime, &cancel, &mut reader, &stored.manifest.files, ListFile::create(&dir.join("files.zst"))?)?;
+        copy::<TableEntry>(&runtime, &cancel, &mut reader, &stored.manifest.tables, ListFile::create(&dir.join("tables.zst"))?)?;
         state.stage(&id, &stored.path, &stored.bytes)?;
         state.promote(&id)?;
         state.parent().ok_or(RepositoryError::Task)
@@ -117,12 +139,16 @@ async fn fetch(
 
 fn copy<T: serde::Serialize + serde::de::DeserializeOwned>(
     runtime: &Handle,
+    cancel: &CancellationToken,
     reader: &mut ChunkReader,
     pieces: &[ChunkRef],
     mut file: ListFile<T>,
 ) -> Result<(), RepositoryError> {
     let mut lines = LineBuffer::new("a list");
     for piece in pieces {
+        if cancel.is_cancelled() {
+            return Err(RepositoryError::Cancelled);
+        }
         lines.fill(&runtime.block_on(reader.read(piece))?);
         while let Some(entry) = lines.next_entry::<T>()? {
             file.push(&entry)?;

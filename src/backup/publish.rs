@@ -24,7 +24,8 @@ pub(super) struct Usage(HashMap<PackName, u64>);
 
 impl Usage {
     pub(super) fn count(&mut self, chunk: &ChunkRef) {
-        *self.0.entry(chunk.pack).or_default() += chunk.size;
+        let live = self.0.entry(chunk.pack).or_default();
+        *live = live.saturating_add(chunk.size);
     }
 
     /// The packs that are used, sorted by name; `known` has what is known of each.
@@ -71,7 +72,7 @@ impl Publisher<'_> {
             let entry = entry?.try_map_chunks(|chunk| self.resolve(&chunk))?;
             counts.entries += 1;
             if entry.kind == FileKind::File {
-                counts.bytes += entry.size;
+                counts.bytes = counts.bytes.saturating_add(entry.size);
             }
             references.see(entry.path.as_bytes(), entry.kind);
             list.push(self, &entry, entry.path.as_bytes())?;

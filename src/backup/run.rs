@@ -1,5 +1,6 @@
 //! A run: the five steps in their order (docs/ARCHITECTURE.md, "One snapshot's way"). The commit is in `commit`.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::commit::{Commit, Held};
 use super::error::BackupError;
 use super::findings::Findings;
+use super::gone::GoneKeeper;
 use super::look::{Look, Which};
 use super::parent::{self, Chosen};
 use super::report::{RunReport, SnapshotSummary, Trigger};
@@ -21,13 +23,13 @@ use crate::files::{Rules, Tree};
 use crate::progress::{Event, Phase, Progress};
 use crate::repository::RepositoryError;
 use crate::repository::draft::DraftChunk;
-use crate::repository::entry::{FileEntry, Finding, FindingCode, TableEntry};
+use crate::repository::entry::{ChunkRef, FileEntry, Finding, FindingCode, TableEntry};
 use crate::repository::ids::RunId;
 use crate::repository::journal::Journal;
 use crate::repository::known::Known;
 use crate::repository::layout::Layout;
 use crate::repository::list::{ListFile, ListReader};
-use crate::repository::manifest::Counts;
+use crate::repository::manifest::{Counts, PackInfo};
 use crate::repository::state::{LocalSnapshot, SiteState};
 use crate::repository::writer::{PackWriter, WriterContext};
 use crate::storage::Store;
@@ -65,8 +67,11 @@ pub async fn run(context: RunContext) -> RunReport {
             let lost = summary.findings.keys().any(|code| code.is_loss());
             (if lost { Exit::Findings } else { Exit::Success }, None, Some(summary))
         }
-        // A step that notices the cancellation in its own words was cancelled all the same.
-        Err(_) if context.cancel.is_cancelled() => (Exit::Cancelled, Some(render(&BackupError::Cancelled)), None),
+        // A step that notices the cancellation in its own words was cancelled all the same; but of the commit it isn't
+        // known whether it took effect.
+        Err(error) if context.cancel.is_cancelled() && !matches!(error, BackupError::Commit(_)) => {
+            (Exit::Cancelled, Some(render(&BackupError::Cancelled)), None)
+        }
         Err(error) => (error.exit(), Some(render(&error)), None),
     };
     RunReport {
@@ -108,14 +113,25 @@ impl Run<'_> {
         let tree = Tree::open(&context.site.content_dir)?;
         let rules = Rules::new(context.site.default_excludes, &context.site.exclude)?;
         let state = Arc::new(SiteState::open(&context.state, &context.site.name)?);
-        let Chosen { parent, seq, listed } =
-            parent::choose(&context.store, &self.layout, &state, context.progress.as_ref()).await?;
+        let result = self.steps(tree, rules, &state).await;
+        if let Err(BackupError::Repository(RepositoryError::LocalList { .. })) = &result {
+            // The next run reads the parent's lists from the store.
+            state.forget_parent()?;
+        }
+        result
+    }
+
+    async fn steps(&self, tree: Tree, rules: Rules, state: &Arc<SiteState>) -> Result<SnapshotSummary, BackupError> {
+        let context = self.context;
+        let Chosen { parent, seq, findings, listed } = self
+            .uncancelled(parent::choose(&context.store, &self.layout, state, context.progress.as_ref(), &context.cancel))
+            .await?;
         state.keep_only(parent.as_ref().map(|p| &p.manifest.id))?;
         if let Some(parent) = &parent {
             let Counts { file_entries: entries, file_bytes: bytes, .. } = parent.manifest.counts;
             context.progress.event(Event::Expected { entries, bytes });
         }
-        let (broken, resumed) = block_in_place(|| read_journal(&state))?;
+        let (broken, resumed) = self.uncancelled(self.resume(state)).await?;
         let scratch = state.scratch();
         let writer = PackWriter::new(WriterContext {
             store: Arc::clone(&context.store),
@@ -123,11 +139,13 @@ impl Run<'_> {
             run: context.run,
             scratch: scratch.clone(),
             progress: Arc::clone(&context.progress),
-            journal: Journal::open(&state.journal())?,
+            journal: Journal::open(&state.journal(), &context.store.url())?,
+            cancel: context.cancel.clone(),
         })?;
         let (files, tables) = known(parent.as_ref(), &scratch);
         let mut work = Work { writer, tree, rules, files, tables, broken };
         let mut gate = Findings::new(&scratch, "gate")?;
+        findings.into_iter().for_each(|finding| gate.add(finding));
 
         self.wait_for_update(&mut gate).await?;
         self.phase(Phase::Files);
@@ -170,9 +188,32 @@ impl Run<'_> {
         self.phase(Phase::CrossCheck);
         let held =
             Held { found: vec![gate.finish()?, lasting.finish()?], drafted_files: second, drafted_tables, resumed, dumped };
-        Commit { run: self, state: &state, parent: parent.as_ref(), seq, listed, writer: work.writer, scratch: &scratch }
-            .make(held)
-            .await
+        Commit { run: self, state, parent: parent.as_ref(), seq, listed, writer: work.writer, scratch: &scratch }.make(held).await
+    }
+
+    /// What the run before has in the store, if it was broken off: its chunks, and its packs.
+    async fn resume(&self, state: &SiteState) -> Result<(Known, Vec<PackInfo>), BackupError> {
+        let (path, now, store) = (state.journal(), Timestamp::now(), Arc::clone(&self.context.store));
+        let noted = block_in_place(|| Journal::read(&path, now, &store.url(), &mut |_| Ok(())))?;
+        // No manifest names them: whether they are still there must be asked.
+        let mut packs = Vec::with_capacity(noted.len());
+        for pack in noted {
+            let key = self.layout.pack(&pack.name);
+            if store.list(&key, None).await?.objects.iter().any(|object| object.key == key && object.size == pack.size) {
+                packs.push(pack);
+            }
+        }
+        if packs.is_empty() {
+            Journal::clear(&path)?;
+            return Ok((Known::nothing(), packs));
+        }
+        // This run appends its own packs to the same file: only those of before may be reused as stored.
+        let before: HashSet<_> = packs.iter().map(|pack| pack.name).collect();
+        let load = move |each: &mut dyn FnMut(&ChunkRef) -> Result<(), RepositoryError>| {
+            let mut each_before = |chunk: &ChunkRef| if before.contains(&chunk.pack) { each(chunk) } else { Ok(()) };
+            Journal::read(&path, now, &store.url(), &mut each_before).map(|_| ())
+        };
+        Ok((Known::lazy(&state.scratch(), Box::new(load)), packs))
     }
 
     /// One walk, merged with an earlier list; blocking.
@@ -195,6 +236,7 @@ impl Run<'_> {
             known: [&mut work.files, &mut work.broken],
             findings,
             draft: &mut list,
+            gone: GoneKeeper::default(),
         }
         .run(which, previous, previous_started)?;
         Ok(list.finish(false)?)
@@ -235,23 +277,6 @@ impl Run<'_> {
     pub(super) fn phase(&self, phase: Phase) {
         self.context.progress.event(Event::Phase(phase));
     }
-}
-
-/// What the broken run before has in the store: its chunks, and its packs.
-fn read_journal(state: &SiteState) -> Result<(Known, Vec<crate::repository::manifest::PackInfo>), RepositoryError> {
-    let path = state.journal();
-    let now = Timestamp::now();
-    let packs = Journal::read(&path, now, &mut |_| Ok(()))?;
-    if packs.is_empty() {
-        Journal::clear(&path)?;
-        return Ok((Known::nothing(), packs));
-    }
-    // This run appends its own packs to the same file: only those of before may be reused as stored.
-    let before: std::collections::HashSet<_> = packs.iter().map(|pack| pack.name).collect();
-    let load = move |each: &mut dyn FnMut(&crate::repository::entry::ChunkRef) -> Result<(), RepositoryError>| {
-        Journal::read(&path, now, &mut |chunk| if before.contains(&chunk.pack) { each(chunk) } else { Ok(()) }).map(|_| ())
-    };
-    Ok((Known::lazy(&state.scratch(), Box::new(load)), packs))
 }
 
 /// The parent's chunks, read when first asked for.

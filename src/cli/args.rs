@@ -147,7 +147,7 @@ pub(super) struct RestoreArgs {
     #[arg(long, value_name = "DIR")]
     pub(super) files: Option<PathBuf>,
     /// Load the database into this schema of the site's server, which must be empty or not exist
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(super) database: Option<String>,
     /// Write the database to standard output, as SQL for `mysql --binary-mode --comments`
     #[arg(long)]

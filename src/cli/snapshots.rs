@@ -1,7 +1,5 @@
 //! `snapshots list` and `snapshots show`: what the store has.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use super::args::{SnapshotsCommand, SnapshotsList, SnapshotsShow};
@@ -58,7 +56,7 @@ async fn run_show(settings: &Settings, show: &SnapshotsShow, out: &mut Output) -
     let store = storage::open(&settings.store).await?;
     let layout = Layout::new(site.name.clone());
     let found = snapshots::find(&store, &layout, &show.snapshot).await?;
-    let manifest = snapshots::read(Arc::clone(&store).as_ref(), &found.path).await?.manifest;
+    let manifest = snapshots::read(store.as_ref(), &found).await?.manifest;
     if show.json {
         out.json(&serde_json::to_value(&manifest).unwrap_or_default());
     } else {

@@ -6,13 +6,15 @@ use toml::Spanned;
 
 use super::error::ConfigError;
 use super::origin::{Origin, Origins};
-use super::raw::{RawConfig, RawDaemon, RawStore};
+use super::raw::{RawConfig, RawDaemon, RawSite, RawStore};
 use super::secret_file::{self, SecretPlace};
 use super::source::Source;
 use super::{Credentials, DaemonSettings, S3Settings, Settings, SiteName, StoreSettings, check_site};
 
 const DEFAULT_SOCKET: &str = "/run/wp-backup-agent/control.sock";
 const DEFAULT_STATE: &str = "/var/lib/wp-backup-agent";
+
+const KEYS_ADVICE: &str = "give access_key_id, and secret_access_key_file";
 
 /// A check under way: the text that messages point into, and the origins noted so far.
 pub(super) struct Check<'a> {
@@ -32,10 +34,30 @@ impl Check<'_> {
         }
         let mut sites = Vec::with_capacity(raw.site.len());
         for site in &raw.site {
-            let site = check_site::site(self, site, &sites)?;
-            sites.push(site);
+            let checked = check_site::site(self, site, &sites)?;
+            self.apart(site, &checked.content_dir, &store, &daemon)?;
+            sites.push(checked);
         }
         Ok(Settings { path: self.source.path.to_owned(), store, daemon, sites })
+    }
+
+    /// A store or state below wp-content would be part of each snapshot.
+    fn apart(&self, raw: &RawSite, content: &Path, store: &StoreSettings, daemon: &DaemonSettings) -> Result<(), ConfigError> {
+        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let content = real(content);
+        let inside = |what: &str, path: &Path| {
+            let problem = format!(
+                "{what} {} is inside wp-content ({}): each snapshot would hold the ones before",
+                path.display(),
+                content.display()
+            );
+            self.invalid("site.name", &raw.name, &problem, "keep it elsewhere, outside of the web server's reach")
+        };
+        match store {
+            StoreSettings::Local { path } if real(path).starts_with(&content) => return Err(inside("the store", path)),
+            _ => {}
+        }
+        if real(&daemon.state).starts_with(&content) { Err(inside("the local state", &daemon.state)) } else { Ok(()) }
     }
 
     fn store(&mut self, raw: &RawStore) -> Result<StoreSettings, ConfigError> {
@@ -52,6 +74,9 @@ impl Check<'_> {
         let Some(rest) = raw.url.get_ref().strip_prefix("s3://") else {
             return Err(self.invalid(KEY, &raw.url, "neither s3:// nor file://", advice));
         };
+        if rest.contains('@') {
+            return Err(self.invalid(KEY, &raw.url, "credentials don't belong into the URL", KEYS_ADVICE));
+        }
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-');
         if !(3..=63).contains(&bucket.len()) || !bucket.bytes().all(fine) {
@@ -68,6 +93,9 @@ impl Check<'_> {
         }
         if let Some(endpoint) = &raw.endpoint {
             self.given(None, "store.endpoint", endpoint);
+            if endpoint.get_ref().contains('@') {
+                return Err(self.invalid("store.endpoint", endpoint, "credentials don't belong into the URL", KEYS_ADVICE));
+            }
             if !["https://", "http://"]
                 .iter()
                 .any(|scheme| endpoint.get_ref().strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()))

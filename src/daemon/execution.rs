@@ -7,7 +7,7 @@ use super::clock::Clock;
 use super::history::History;
 use super::live::Live;
 use super::{Runner, logging};
-use crate::backup::RunReport;
+use crate::backup::{RunReport, Trigger};
 use crate::config::SiteSettings;
 use crate::error::Exit;
 
@@ -63,6 +63,11 @@ impl Execution {
     async fn conclude(&self, report: RunReport) -> RunReport {
         logging::run_finished(&report);
         let report = Arc::new(report);
+        // A foreground run that found another one under way is no part of the site's history.
+        if report.result == Exit::Busy && report.trigger == Trigger::Command {
+            self.live.finish(Arc::clone(&report));
+            return RunReport::clone(&report);
+        }
         let (history, line) = (self.history.clone(), Arc::clone(&report));
         match tokio::task::spawn_blocking(move || history.append(&line)).await {
             Ok(Ok(())) => {}

@@ -163,6 +163,9 @@ impl Progress for Live {
             self.tally.event(event);
             self.move_to(Stage::Running(phase));
         } else {
+            if let Event::Note(note) = &event {
+                tracing::warn!(site = %self.site(), run = %self.run(), "{note}");
+            }
             self.tally.event(event);
         }
     }

@@ -54,7 +54,7 @@ pub enum DatabaseError {
         what: String,
     },
     /// The server answered a statement with an error.
-    #[error("{object}: error {code} from the database server: {message} (statement: {statement})")]
+    #[error("{}error {code} from the database server: {message} (statement: {statement})", said_of(object))]
     Server {
         /// What it was about: a table, or empty.
         object: ByteText,
@@ -66,7 +66,7 @@ pub enum DatabaseError {
         message: String,
     },
     /// The connection broke.
-    #[error("{object}: the connection to the database server broke (statement: {statement})")]
+    #[error("{}the connection to the database server broke (statement: {statement})", said_of(object))]
     Lost {
         /// What it was about: a table, or empty.
         object: ByteText,
@@ -97,6 +97,12 @@ pub enum DatabaseError {
         /// What it holds, for a person.
         holds: String,
     },
+    /// The target is one of the server's own schemas.
+    #[error("{name:?} is the server's own: nothing is restored into it")]
+    SystemSchema {
+        /// The target schema.
+        name: String,
+    },
     /// A chunk isn't SQL in our framing.
     #[error("the chunk of {object} is not framed as a chunk of SQL should be")]
     BadChunk {
@@ -119,6 +125,11 @@ pub enum DatabaseError {
         /// Which.
         what: String,
     },
+}
+
+/// The beginning of a message about a table or object, or about none.
+fn said_of(object: &ByteText) -> String {
+    if object.as_bytes().is_empty() { String::new() } else { format!("{object}: ") }
 }
 
 impl DatabaseError {
@@ -151,6 +162,7 @@ impl Explain for DatabaseError {
             Self::Changed { .. } | Self::Server { .. } | Self::SinkStopped => Exit::Failure,
             Self::Cancelled => Exit::Cancelled,
             Self::NotEmpty { .. } | Self::PacketTooLarge { .. } => Exit::CannotCreate,
+            Self::SystemSchema { .. } => Exit::Usage,
             Self::BadChunk { .. } => Exit::Data,
             Self::Unexpected { .. } => Exit::Internal,
         }
@@ -172,7 +184,8 @@ impl Explain for DatabaseError {
             Self::Lost { .. } => "look at the server's log for a restart or a killed connection, and run it again".into(),
             Self::Timeout { .. } => "look at SHOW PROCESSLIST on the server for what holds it up".into(),
             Self::NotEmpty { .. } => "name a new database, or give --overwrite to replace what it holds".into(),
-            Self::BadChunk { .. } => "verify the snapshot; restore from another one".into(),
+            Self::SystemSchema { .. } => "name a database of your own".into(),
+            Self::BadChunk { .. } => "restore from another snapshot: see `wp-backup-agent snapshots list`".into(),
             Self::PacketTooLarge { bytes, .. } => {
                 // The setting is in multiples of 1024, at most 1 GiB.
                 let megabytes = (bytes / (1 << 20) + 2).next_power_of_two().min(1024);

@@ -33,6 +33,9 @@ const KINDS: [(&str, &str); 4] = [
     ("triggers", "SELECT 'TRIGGER', trigger_name FROM information_schema.triggers WHERE trigger_schema = "),
 ];
 
+/// To replace one of these is to lose the server, its accounts first.
+const SYSTEM_SCHEMAS: [&str; 4] = ["mysql", "sys", "information_schema", "performance_schema"];
+
 impl Loader {
     /// Connects and makes the schema `target` ready: creates it if it is missing; when it holds anything, refuses, or with `replace` drops
     /// all that it holds. `settings.name` plays no part.
@@ -42,6 +45,9 @@ impl Loader {
         replace: bool,
         cancel: CancellationToken,
     ) -> Result<Self, DatabaseError> {
+        if SYSTEM_SCHEMAS.iter().any(|system| target.eq_ignore_ascii_case(system)) {
+            return Err(DatabaseError::SystemSchema { name: target.to_owned() });
+        }
         let mut session = Session::connect(settings, None, cancel).await?;
         let done = prepare(&mut session, settings, target, replace).await;
         match done {

@@ -101,6 +101,8 @@ impl Explain for FilesError {
                 io::ErrorKind::StorageFull
                 | io::ErrorKind::QuotaExceeded
                 | io::ErrorKind::ReadOnlyFilesystem
+                | io::ErrorKind::AlreadyExists
+                | io::ErrorKind::InvalidFilename
                 | io::ErrorKind::NotADirectory => Exit::CannotCreate,
                 io::ErrorKind::PermissionDenied => Exit::Denied,
                 _ => Exit::Io,
@@ -115,7 +117,7 @@ impl Explain for FilesError {
                     "let the agent's user read the whole tree: CAP_DAC_READ_SEARCH, or the group that owns it".to_owned()
                 }
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-                    "check the path in the configuration, and that /proc is mounted".to_owned()
+                    "check the path, and `content_dir` in the site's configuration".to_owned()
                 }
                 _ => return None,
             },
@@ -124,12 +126,17 @@ impl Explain for FilesError {
             }
             Self::TargetNotEmpty { .. } => "name an empty or new directory, or give --overwrite".to_owned(),
             Self::InTheWay { path, .. } => format!("move {path} away, or restore to another directory"),
-            Self::BadEntry { .. } => "the list was damaged or forged: verify the snapshot, or restore another one".to_owned(),
+            Self::BadEntry { .. } => {
+                "the list is damaged or forged: restore from another snapshot (`wp-backup-agent snapshots list`)".to_owned()
+            }
             Self::Write { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     "free space on the target's disk or raise the quota, then restore again with --overwrite".to_owned()
                 }
-                io::ErrorKind::ReadOnlyFilesystem => "choose a target that can be written".to_owned(),
+                io::ErrorKind::ReadOnlyFilesystem
+                | io::ErrorKind::AlreadyExists
+                | io::ErrorKind::InvalidFilename
+                | io::ErrorKind::NotADirectory => "name a directory that can be made and written".to_owned(),
                 io::ErrorKind::PermissionDenied => "restore as a user who may write the target".to_owned(),
                 _ => return None,
             },

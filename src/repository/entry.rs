@@ -9,7 +9,6 @@ use super::ids::{ChunkId, PackName};
 
 /// Where a chunk's content is: in plaintext positions of a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Place {
     /// The pack.
     pub pack: PackName,
@@ -21,7 +20,6 @@ pub struct Place {
 
 /// A chunk and where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ChunkRef {
     /// BLAKE3 of the content.
     pub id: ChunkId,
@@ -66,7 +64,6 @@ pub enum FileFlag {
 
 /// One entry of the list of files. The list is sorted by [`path_order`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct FileEntry<C = ChunkRef> {
     /// Path below the tree's root, without a leading slash. The root itself is the empty path.
     pub path: ByteText,
@@ -161,7 +158,6 @@ pub enum TableItem {
 
 /// One entry of the list of tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct TableEntry<C = ChunkRef> {
     /// What it is.
     pub item: TableItem,
@@ -201,7 +197,6 @@ fn yes() -> bool {
 
 /// One entry of the list of findings: what the snapshot's reader should know, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Finding {
     /// What was found.
     pub code: FindingCode,
@@ -241,6 +236,11 @@ pub enum FindingCode {
     CoreMissing,
     /// A WordPress update was still under way when waiting for it ended.
     UpdateUnderWay,
+    /// The snapshot before, or all of them, can't be found in the store or read from it any more.
+    ParentLost,
+    /// A finding of a newer agent.
+    #[serde(other)]
+    Unknown,
 }
 
 impl FindingCode {

@@ -23,6 +23,14 @@ pub enum RepositoryError {
         #[source]
         source: std::io::Error,
     },
+    /// A list of the local state is damaged.
+    #[error("the local list {path} is damaged: {detail}")]
+    LocalList {
+        /// The file.
+        path: PathBuf,
+        /// How it shows.
+        detail: String,
+    },
     /// Another process holds the site's local state.
     #[error("another run of site {site} is under way (it holds {path})")]
     Held {
@@ -105,7 +113,7 @@ impl Explain for RepositoryError {
             Self::Store(error) => error.exit(),
             Self::State { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Exit::CannotCreate,
             Self::State { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => Exit::Denied,
-            Self::State { .. } => Exit::Io,
+            Self::State { .. } | Self::LocalList { .. } => Exit::Io,
             Self::Held { .. } => Exit::Busy,
             Self::Damaged { .. } | Self::Newer { .. } => Exit::Data,
             Self::NoSnapshot { .. } => Exit::NoInput,
@@ -125,10 +133,11 @@ impl Explain for RepositoryError {
             Self::State { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
                 "run as the user that the daemon runs as, or correct `daemon.state` in the configuration".into()
             }
-            Self::Held { .. } => "wait for it, or see `wp-backup-agent status`".into(),
-            Self::Damaged { .. } => {
-                "restore from another snapshot (`wp-backup-agent snapshots list`); the next run sends again what it needs".into()
+            Self::LocalList { .. } => {
+                "run it again: it then reads the list from the store; and look at this machine's disk".into()
             }
+            Self::Held { .. } => "wait for it, or see `wp-backup-agent status`".into(),
+            Self::Damaged { .. } => "restore from another snapshot: see `wp-backup-agent snapshots list`".into(),
             Self::Newer { .. } => "install the newest wp-backup-agent on this machine".into(),
             Self::NoSnapshot { .. } => "see `wp-backup-agent snapshots list`".into(),
             Self::Ambiguous { .. } => "give more digits of the id".into(),

@@ -26,6 +26,8 @@ const LINE_LIMIT: u64 = 32 << 20;
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
     at: Timestamp,
+    /// The store's URL: in another store the pack isn't there.
+    store: String,
     pack: PackInfo,
     toc: Toc,
 }
@@ -34,12 +36,13 @@ struct Line {
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
+    store: String,
     file: Mutex<File>,
 }
 
 impl Journal {
-    /// Opens the journal, for appending.
-    pub fn open(path: &Path) -> Result<Self, RepositoryError> {
+    /// Opens the journal, for appending; `store` is the URL of the store that packs go to.
+    pub fn open(path: &Path, store: &str) -> Result<Self, RepositoryError> {
         let mut file = File::options()
             .read(true)
             .write(true)
@@ -56,12 +59,12 @@ impl Journal {
                 .and_then(|()| if last == *b"\n" { Ok(()) } else { file.write_all(b"\n") })
                 .map_err(RepositoryError::state("mending the journal", path))?;
         }
-        Ok(Self { path: path.to_owned(), file: Mutex::new(file) })
+        Ok(Self { path: path.to_owned(), store: store.to_owned(), file: Mutex::new(file) })
     }
 
     /// Notes a pack that is in the store.
     pub fn note(&self, pack: &PackInfo, toc: &Toc) -> Result<(), RepositoryError> {
-        let line = Line { at: Timestamp::now(), pack: pack.clone(), toc: toc.clone() };
+        let line = Line { at: Timestamp::now(), store: self.store.clone(), pack: pack.clone(), toc: toc.clone() };
         let mut json = serde_json::to_vec(&line).map_err(|e| RepositoryError::damaged("the journal", e))?;
         json.push(b'\n');
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,10 +81,12 @@ impl Journal {
         }
     }
 
-    /// The packs of a broken run before, and through `each` their chunks. Lines that can't be read, or that are too old, are passed over.
+    /// The packs of a broken run before, and through `each` their chunks. Lines that can't be read, are too old,
+    /// or are of another store are passed over.
     pub fn read(
         path: &Path,
         now: Timestamp,
+        store: &str,
         each: &mut dyn FnMut(&ChunkRef) -> Result<(), RepositoryError>,
     ) -> Result<Vec<PackInfo>, RepositoryError> {
         let file = match File::open(path) {
@@ -99,7 +104,7 @@ impl Journal {
             }
             let Ok(line) = serde_json::from_slice::<Line>(&text) else { continue };
             let age = now.duration_since(line.at);
-            if age.is_negative() || age.unsigned_abs() > TRUSTED_FOR {
+            if line.store != store || age.is_negative() || age.unsigned_abs() > TRUSTED_FOR {
                 continue;
             }
             for &(id, size, frame, at) in &line.toc.chunks {

@@ -8,6 +8,9 @@ use jiff::tz::TimeZone;
 use super::ids::{PackName, RunId};
 use crate::config::SiteName;
 
+/// The largest sequence number: keys have ten digits for it.
+pub const LAST_SEQ: u64 = 9_999_999_999;
+
 /// The keys of one site.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -71,7 +74,7 @@ impl FromStr for SnapshotKey {
     fn from_str(text: &str) -> Result<Self, ()> {
         let mut parts = text.split('-');
         let (seq, time, id) = (parts.next().ok_or(())?, parts.next().ok_or(())?, parts.next().ok_or(())?);
-        if parts.next().is_some() || seq.len() < 10 || !seq.bytes().all(|b| b.is_ascii_digit()) {
+        if parts.next().is_some() || seq.len() != 10 || !seq.bytes().all(|b| b.is_ascii_digit()) {
             return Err(());
         }
         let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", time).map_err(|_| ())?;

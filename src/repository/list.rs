@@ -17,8 +17,8 @@ use super::error::RepositoryError;
 const PIECE_TARGET: u64 = 64 << 10;
 /// No piece grows longer, but for one entry that is longer by itself.
 const PIECE_LIMIT: usize = 1 << 20;
-/// A line is never longer: a file of 4 TiB in 1 MiB chunks has one of 1 GiB, so this bounds what a reader allocates.
-pub(crate) const LINE_LIMIT: u64 = 1 << 30;
+/// A line is never longer: a file of 128 GiB in pieces of 512 KiB has one of 70 MiB. This bounds what a reader allocates.
+const LINE_LIMIT: u64 = 128 << 20;
 
 /// Cuts a list into pieces.
 #[derive(Debug, Default)]
@@ -57,8 +57,10 @@ impl<T: Serialize> ListFile<T> {
     /// Makes a new file.
     pub fn create(path: &Path) -> Result<Self, RepositoryError> {
         let file = File::create(path).map_err(RepositoryError::state("writing a list", path))?;
-        let encoder =
+        let mut encoder =
             zstd::stream::write::Encoder::new(BufWriter::with_capacity(128 << 10, file), 1).map_err(RepositoryError::Compress)?;
+        // What is read from here goes into the next snapshot: a flipped bit must show.
+        encoder.include_checksum(true).map_err(RepositoryError::Compress)?;
         Ok(Self { path: path.to_owned(), encoder, line: Vec::new(), of: PhantomData })
     }
 
@@ -110,8 +112,12 @@ impl<T: DeserializeOwned> Iterator for ListReader<T> {
     fn next(&mut self) -> Option<Self::Item> {
         match self.lines.next_line() {
             Ok(None) => None,
-            Ok(Some(line)) => Some(parse(line, &self.path.display().to_string())),
-            Err(source) => Some(Err(RepositoryError::State { action: "reading a list", path: self.path.clone(), source })),
+            Ok(Some(line)) => {
+                let damaged =
+                    |e: serde_json::Error| RepositoryError::LocalList { path: self.path.clone(), detail: e.to_string() };
+                Some(serde_json::from_slice(line).map_err(damaged))
+            }
+            Err(source) => Some(Err(RepositoryError::LocalList { path: self.path.clone(), detail: source.to_string() })),
         }
     }
 }

@@ -58,7 +58,6 @@ pub struct Manifest {
 
 /// The snapshot that a run compared with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Parent {
     /// Its manifest's key below the site's prefix.
     pub key: String,
@@ -68,7 +67,6 @@ pub struct Parent {
 
 /// When: RFC 3339, UTC, by the host's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Times {
     /// The run began.
     pub started: jiff::Timestamp,
@@ -80,7 +78,6 @@ pub struct Times {
 
 /// The database server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields)]
 pub struct Server {
     /// `mariadb` or `mysql`.
     pub flavour: String,
@@ -105,7 +102,6 @@ pub enum Status {
 
 /// What a snapshot holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields)]
 pub struct Counts {
     /// Entries in the list of files.
     pub file_entries: u64,
@@ -121,7 +117,6 @@ pub struct Counts {
 
 /// What a run sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields)]
 pub struct Uploaded {
     /// Packs.
     pub packs: u64,
@@ -131,7 +126,6 @@ pub struct Uploaded {
 
 /// One pack that the snapshot needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct PackInfo {
     /// Its name.
     pub name: PackName,

@@ -20,6 +20,8 @@ pub(crate) const PACK_CHUNKS: usize = 1 << 16;
 pub(crate) const FRAME_TARGET: usize = 1 << 20;
 /// A frame of more than one chunk never holds more bytes of tar than this.
 pub(crate) const FRAME_LIMIT: usize = 2 << 20;
+/// No frame holds more plain bytes than this.
+const LARGEST_FRAME: u64 = 5 << 30;
 /// The compression level: 3 passes incompressible media at several GB/s and text at 0.4 GB/s a core.
 const LEVEL: i32 = 3;
 
@@ -112,7 +114,6 @@ fn compress_bytes(plain: &[u8], stored: &mut Vec<u8>) -> Result<(), RepositoryEr
 
 /// The table of contents: the last member of a pack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Toc {
     /// The format's version.
     pub format: u32,
@@ -235,12 +236,14 @@ pub(crate) fn decompress(frame: &[u8], limit: u64) -> Result<Vec<u8>, String> {
 
 fn decompress_into(frame: &[u8], limit: u64, plain: &mut Vec<u8>) -> Result<(), String> {
     let size = zstd::zstd_safe::get_frame_content_size(frame).ok().flatten().ok_or("a frame without its size")?;
+    // No chunk is larger than a statement that a server takes, or a little more.
+    let limit = limit.min(LARGEST_FRAME);
     if size > limit {
         return Err(format!("a frame of {size} bytes, where {limit} are allowed"));
     }
     let size = usize::try_from(size).map_err(|e| e.to_string())?;
     plain.clear();
-    plain.reserve_exact(size);
+    plain.try_reserve_exact(size).map_err(|e| e.to_string())?;
     let mut decompressor = zstd::bulk::Decompressor::new().map_err(|e| e.to_string())?;
     decompressor.decompress_to_buffer(frame, plain).map_err(|e| e.to_string())?;
     if plain.len() == size { Ok(()) } else { Err("a frame is not as long as it says".into()) }

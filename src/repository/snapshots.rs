@@ -53,11 +53,14 @@ pub async fn list(store: &dyn Store, layout: &Layout, from: Option<&str>) -> Res
     }
 }
 
-/// Reads a manifest.
-pub async fn read(store: &dyn Store, path: &str) -> Result<Stored, RepositoryError> {
-    let bytes = store.get(path, MANIFEST_LIMIT).await?;
-    let manifest = parse(&bytes, path)?;
-    Ok(Stored { path: path.to_owned(), bytes, manifest })
+/// Reads the manifest of a snapshot that was found; one that lies under another's key is damaged.
+pub async fn read(store: &dyn Store, found: &Found) -> Result<Stored, RepositoryError> {
+    let bytes = store.get(&found.path, MANIFEST_LIMIT).await?;
+    let manifest = parse(&bytes, &found.path)?;
+    if manifest.id != found.key.id || manifest.seq != found.key.seq {
+        return Err(RepositoryError::damaged(&found.path, "it is not the manifest that its key names"));
+    }
+    Ok(Stored { path: found.path.clone(), bytes, manifest })
 }
 
 /// Reads a manifest's bytes; one of a newer format is told apart from a damaged one.

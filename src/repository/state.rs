@@ -129,6 +129,15 @@ impl SiteState {
         self.keep_only(Some(id))
     }
 
+    /// Forgets the parent: the next run reads its lists from the store.
+    pub fn forget_parent(&self) -> Result<(), RepositoryError> {
+        let path = self.dir.join("parent");
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(RepositoryError::state("removing", path)(error)),
+            _ => self.keep_only(None),
+        }
+    }
+
     /// Drops what runs that failed at their commit have staged.
     pub fn keep_only(&self, id: Option<&RunId>) -> Result<(), RepositoryError> {
         let kept = id.map(RunId::to_string);

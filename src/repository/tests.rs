@@ -39,7 +39,8 @@ impl Fixture {
             run: RunId([run; 8]),
             scratch: self.dir.path().to_owned(),
             progress: Arc::new(Silent),
-            journal: Journal::open(&self.dir.path().join("journal")).unwrap(),
+            cancel: Default::default(),
+            journal: Journal::open(&self.dir.path().join("journal"), "file:///x").unwrap(),
         })
         .unwrap()
     }
@@ -101,7 +102,7 @@ async fn a_run_goes_on_from_the_journal_of_the_one_before() {
 
     let now = jiff::Timestamp::now();
     let mut chunks: Vec<ChunkRef> = Vec::new();
-    let packs = Journal::read(&path, now, &mut |chunk| {
+    let packs = Journal::read(&path, now, "file:///x", &mut |chunk| {
         chunks.push(*chunk);
         Ok(())
     })
@@ -115,10 +116,11 @@ async fn a_run_goes_on_from_the_journal_of_the_one_before() {
     assert!(matches!(writer.add(&other, &mut [&mut known]).await.unwrap().place, DraftPlace::Fresh { .. }));
     writer.flush().await.unwrap();
     // The torn line did not swallow the next one.
-    assert_eq!(Journal::read(&path, jiff::Timestamp::now(), &mut |_| Ok(())).unwrap().len(), 2);
+    assert_eq!(Journal::read(&path, jiff::Timestamp::now(), "file:///x", &mut |_| Ok(())).unwrap().len(), 2);
+    assert!(Journal::read(&path, jiff::Timestamp::now(), "file:///other", &mut |_| Ok(())).unwrap().is_empty());
     // What is too old to be trusted is passed over.
     let later = now + jiff::SignedDuration::from_hours(43);
-    assert!(Journal::read(&path, later, &mut |_| Ok(())).unwrap().is_empty());
+    assert!(Journal::read(&path, later, "file:///x", &mut |_| Ok(())).unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

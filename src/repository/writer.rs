@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
 
 use super::buffers::Buffers;
 use super::chunk_table::ChunkTable;
@@ -46,6 +47,8 @@ pub struct WriterContext {
     pub progress: Arc<dyn Progress>,
     /// Where uploaded packs are noted for the run after a broken one.
     pub journal: Journal,
+    /// Ends the pipeline: whoever waits for it gets [`RepositoryError::Cancelled`].
+    pub cancel: CancellationToken,
 }
 
 enum Message {
@@ -224,7 +227,12 @@ struct Assembler {
 
 impl Assembler {
     async fn work(mut self, mut messages: mpsc::Receiver<Message>) {
-        if let Err(error) = self.serve(&mut messages).await {
+        let cancel = self.context.cancel.clone();
+        let result = tokio::select! {
+            result = self.serve(&mut messages) => result,
+            () = cancel.cancelled() => Err(RepositoryError::Cancelled),
+        };
+        if let Err(error) = result {
             lock(&self.placed).error = Some(error);
         }
     }

@@ -68,10 +68,7 @@ impl Restore {
         cancel: CancellationToken,
     ) -> Result<Self, RestoreError> {
         let found = snapshots::find(&store, &layout, wanted).await?;
-        let manifest = snapshots::read(store.as_ref(), &found.path).await?.manifest;
-        if manifest.id != found.key.id || manifest.seq != found.key.seq {
-            return Err(RepositoryError::damaged(&found.path, "it is not the manifest that its key names").into());
-        }
+        let manifest = snapshots::read(store.as_ref(), &found).await?.manifest;
         progress.event(Event::Phase(Phase::Restoring));
         // Lists and content lie in different packs: each reader keeps its own in memory.
         let chunks = ChunkReader::new(Arc::clone(&store), layout.clone(), &manifest.packs);
@@ -103,7 +100,7 @@ impl Restore {
                 entries += 1;
                 torn += u64::from(entry.flags.contains(&FileFlag::Torn));
                 if entry.kind == FileKind::File {
-                    bytes += entry.size;
+                    bytes = bytes.saturating_add(entry.size);
                 }
                 let Some(mut file) = writer.begin(&entry)? else { continue };
                 let mut written = 0;
@@ -125,13 +122,18 @@ impl Restore {
         Ok(FilesRestored { written: writer.finish()?, torn })
     }
 
-    /// Loads the database into the schema `name`, which must be empty or missing unless `replace`.
+    /// Loads the database into the schema `name`, which must be empty or missing unless `replace`: then the whole snapshot of the database
+    /// is read and verified before anything is dropped.
     pub async fn database(
         &mut self,
         settings: &DatabaseSettings,
         name: &str,
         replace: bool,
     ) -> Result<TablesRestored, RestoreError> {
+        if replace {
+            // What is there is dropped only when all that takes its place is known to be good.
+            self.sql(&mut std::io::sink()).await?;
+        }
         let mut loader = Loader::open(settings, name, replace, self.cancel.clone()).await?;
         let mut restored = TablesRestored::default();
         let mut lines = LineBuffer::new("the list of tables");
@@ -170,7 +172,7 @@ impl Restore {
         let sql = self.chunk(&entry.chunk).await?;
         match entry.item {
             TableItem::Table => restored.tables += 1,
-            TableItem::Rows => restored.rows += entry.rows.unwrap_or(0),
+            TableItem::Rows => restored.rows = restored.rows.saturating_add(entry.rows.unwrap_or(0)),
             _ => {}
         }
         restored.sql_bytes += sql.len() as u64;

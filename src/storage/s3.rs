@@ -101,8 +101,12 @@ impl S3Store {
             let objects: Vec<_> = objects.filter_map(|object| self.listed(object).transpose()).collect::<Result<_, _>>()?;
             let more = output.is_truncated == Some(true);
             // A page of nothing but other programs' objects would end the listing for who asks.
-            if !objects.is_empty() || !more || last.is_none() {
+            if !objects.is_empty() || !more {
                 return Ok(Page { objects, more });
+            }
+            if last.is_none() {
+                let what = "the listing is cut off without telling where it goes on".to_owned();
+                return Err(Failure::from(StoreErrorKind::Other(what)));
             }
             after = last;
         }
@@ -149,7 +153,9 @@ impl S3Store {
         if announced.is_some_and(|length| length > limit) {
             return Err(StoreErrorKind::TooLarge(limit).into());
         }
-        let mut bytes = BytesMut::with_capacity(announced.and_then(|length| usize::try_from(length).ok()).unwrap_or_default());
+        // What is announced is believed up to the size of ordinary objects; a larger body grows as it comes.
+        let announced = announced.and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+        let mut bytes = BytesMut::with_capacity(announced.min(32 << 20));
         let mut body = output.body;
         loop {
             let piece = match tokio::time::timeout(self.patience.answer, body.try_next()).await {
