@@ -76,8 +76,8 @@ impl Look<'_> {
             let before = self.advance(which, &mut previous, now.path.as_bytes())?;
             entries += 1;
             bytes = bytes.saturating_add(now.size);
-            self.entry(which, before, now, previous_started)?;
-            if entries == REPORT_EVERY {
+            let read = self.entry(which, before, now, previous_started)?;
+            if read || entries == REPORT_EVERY {
                 self.progress.event(Event::Walked { entries, bytes });
                 (entries, bytes) = (0, 0);
             }
@@ -90,19 +90,24 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// An entry of the walk, and what the previous list has of its path.
-    fn entry(&mut self, which: Which, before: Option<Draft>, mut now: Draft, previous_started: i64) -> Result<(), BackupError> {
+    /// An entry of the walk, and what the previous list has of its path. Answers whether it had to be read.
+    fn entry(&mut self, which: Which, before: Option<Draft>, mut now: Draft, previous_started: i64) -> Result<bool, BackupError> {
         if now.kind != FileKind::File {
-            return self.list(&now);
+            self.list(&now)?;
+            return Ok(false);
         }
         // Asked each time: the walk may have entered a mount.
         let network = self.tree.is_network_fs();
         match before {
             Some(before) if compare(&before, &now, previous_started, network) != Change::Content => {
                 now.chunks = before.chunks;
-                self.list(&now)
+                self.list(&now)?;
+                Ok(false)
             }
-            before => self.read(which, before, now),
+            before => {
+                self.read(which, before, now)?;
+                Ok(true)
+            }
         }
     }
 
@@ -163,13 +168,18 @@ impl Look<'_> {
             self.findings.add(Finding { code: FindingCode::Unreadable, subject: path, detail });
             return Ok(());
         }
-        let mut pieces =
-            Pieces { writer: self.writer, known: &mut self.known, chunks: Vec::new(), error: None, cancel: self.cancel };
+        let mut pieces = Pieces {
+            progress: self.progress,
+            writer: self.writer,
+            known: &mut self.known,
+            chunks: Vec::new(),
+            error: None,
+            cancel: self.cancel,
+        };
         let result = read_file(self.tree, path.as_bytes(), &mut pieces);
         let Pieces { chunks, error, .. } = pieces;
         let why = match result {
             Ok(captured) => {
-                self.progress.event(Event::Read { bytes: captured.bytes_read });
                 let mut entry: Draft = captured.entry;
                 entry.chunks = chunks;
                 if captured.torn {
@@ -193,6 +203,7 @@ impl Look<'_> {
 
 /// Turns a file's pieces into chunks.
 struct Pieces<'a, 'b> {
+    progress: &'a dyn Progress,
     writer: &'a mut PackWriter,
     known: &'a mut [&'b mut Known; 2],
     chunks: Vec<DraftChunk>,
@@ -208,6 +219,7 @@ impl PieceSink for Pieces<'_, '_> {
         }
         match self.writer.add_blocking(&content, self.known) {
             Ok(chunk) => {
+                self.progress.event(Event::Read { bytes: content.len() as u64 });
                 self.chunks.push(chunk);
                 Ok(())
             }

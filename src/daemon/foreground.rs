@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::Runner;
 use super::clock::{Clock, WallClock};
 use super::execution::Execution;
 use super::history::History;
 use super::live::Live;
 use super::state::{StateError, prepare_site};
-use super::{Runner, fresh_run_id};
 use crate::backup::{RunReport, Trigger};
 use crate::config::SiteSettings;
 use crate::progress::Figures;
+use crate::repository::random_run_id;
 
 /// How often the observer hears of the run.
 const BEAT: Duration = Duration::from_millis(200);
@@ -30,7 +31,7 @@ pub async fn run_in_foreground(
     mut show: impl FnMut(&Figures),
 ) -> Result<RunReport, StateError> {
     let dir = prepare_site(state, &site.name)?;
-    let live = Arc::new(Live::new(fresh_run_id(), site.name.clone(), Trigger::Command, WallClock.now()));
+    let live = Arc::new(Live::new(random_run_id(), site.name.clone(), Trigger::Command, WallClock.now()));
     let execution = Execution {
         runner,
         site: Arc::new(site.clone()),

@@ -25,5 +25,5 @@ pub use agent::Agent;
 pub use foreground::run_in_foreground;
 pub use history::{History, HistoryError};
 pub use live::{Live, Stage};
-pub use runner::{Runner, fresh_run_id};
+pub use runner::Runner;
 pub use state::{StateDir, StateError, prepare_site};

@@ -12,15 +12,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::Runner;
 use super::clock::Clock;
 use super::execution::Execution;
 use super::history::History;
 use super::live::Live;
-use super::{Runner, fresh_run_id};
 use crate::backup::Trigger;
 use crate::config::{SiteName, SiteSettings};
 use crate::error::{Exit, Explain};
 use crate::repository::ids::RunId;
+use crate::repository::random_run_id;
 
 /// What a request led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -205,7 +206,7 @@ impl Dispatcher {
         if let Some(live) = under_way.or_else(|| self.waiting.iter().find(|live| *live.site() == name)) {
             return Ok(Ticket { disposition: Disposition::Joined, live: Arc::clone(live) });
         }
-        let live = Arc::new(Live::new(fresh_run_id(), name, trigger, self.clock.now()));
+        let live = Arc::new(Live::new(random_run_id(), name, trigger, self.clock.now()));
         self.waiting.push_back(Arc::clone(&live));
         self.start_next();
         let disposition = if self.waiting.is_empty() { Disposition::Started } else { Disposition::Queued };
@@ -374,9 +375,9 @@ mod tests {
     #[tokio::test]
     async fn joining_and_the_database_step_never_cross() {
         // Whoever joined must have done so before the call that closes the door returned.
-        let live = Arc::new(Live::new(fresh_run_id(), site("blog").name, Trigger::Request, jiff::Timestamp::now()));
+        let live = Arc::new(Live::new(random_run_id(), site("blog").name, Trigger::Request, jiff::Timestamp::now()));
         for _ in 0..200 {
-            let live = Arc::new(Live::new(fresh_run_id(), live.site().clone(), Trigger::Request, jiff::Timestamp::now()));
+            let live = Arc::new(Live::new(random_run_id(), live.site().clone(), Trigger::Request, jiff::Timestamp::now()));
             let closed = Arc::new(std::sync::atomic::AtomicBool::new(false));
             let asker = std::thread::spawn({
                 let (live, closed) = (Arc::clone(&live), Arc::clone(&closed));

@@ -26,25 +26,3 @@ pub trait Runner: Send + Sync + 'static {
         cancel: CancellationToken,
     ) -> RunReport;
 }
-
-/// A new run's random id.
-pub fn fresh_run_id() -> RunId {
-    let mut id = [0u8; 8];
-    let mut filled = 0;
-    // The kernel gives so few bytes whole once its pool is ready; before that the call waits.
-    while let Some(rest) = id.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty()) {
-            Ok(count) => filled += count,
-            Err(rustix::io::Errno::INTR) => {}
-            // A kernel without getrandom: ids only need to differ.
-            Err(_) => {
-                let seed = format!("{:?} {:?} {}", std::time::SystemTime::now(), std::time::Instant::now(), std::process::id());
-                for (to, from) in id.iter_mut().zip(blake3::hash(seed.as_bytes()).as_bytes()) {
-                    *to = *from;
-                }
-                break;
-            }
-        }
-    }
-    RunId(id)
-}
