@@ -60,7 +60,7 @@ pub(super) enum Command {
     Snapshots(SnapshotsCommand),
     /// Bring a snapshot back: into a directory, a database, or as SQL
     Restore(RestoreArgs),
-    /// Show what the configuration says, and where each value came from
+    /// Show what the configuration says and where each value came from; try the store, wp-content and the database
     Check,
 }
 

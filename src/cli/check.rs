@@ -5,15 +5,17 @@ use std::fmt::{Display, Write as _};
 use super::args::Global;
 use super::failure::Failure;
 use super::output::Output;
+use super::signals::cancelled_by_signals;
+use super::{reach, work};
 use crate::config::{self, Address, Credentials, Origins, Settings, SiteName, SiteSettings, StoreSettings, Tls};
 use crate::error::Exit;
 use crate::wordpress::UpdateGate;
 
-/// Prints the settings.
+/// Prints the settings, and tries what they name.
 pub(super) fn run(global: &Global, out: &mut Output) -> Result<Exit, Failure> {
     let (settings, origins) = config::load_with_origins(&global.config)?;
     out.line(describe(&settings, &origins).trim_end());
-    Ok(Exit::Success)
+    work(async { Ok(reach::all(&settings, &cancelled_by_signals(), out).await) })
 }
 
 /// The settings for a person: one value a line, with its origin. No secret is among them.

@@ -8,6 +8,7 @@ mod failure;
 mod format;
 mod output;
 mod progress;
+mod reach;
 mod restore;
 mod run_now;
 mod signals;

@@ -94,6 +94,14 @@ impl Dump {
         self.point_in_time
     }
 
+    /// What the account can't see of the schema, each with the GRANT that shows it.
+    pub async fn hidden(&mut self) -> Result<Vec<Finding>, DatabaseError> {
+        let mut session = self.take()?;
+        let done = grants::findings(&mut session, self.mariadb).await;
+        self.put_back(session, &done).await;
+        done
+    }
+
     /// Streams everything to the sink in loading order.
     pub async fn run(&mut self, sink: &mut dyn DumpSink, progress: &dyn Progress) -> Result<DumpStats, DatabaseError> {
         let mut session = self.take()?;
@@ -152,9 +160,9 @@ impl Dump {
     }
 
     /// After a failure the server may still be sending: then the session is given up.
-    async fn put_back(&mut self, session: Session, done: &Result<(), DatabaseError>) {
+    async fn put_back<T>(&mut self, session: Session, done: &Result<T, DatabaseError>) {
         match done {
-            Ok(()) | Err(DatabaseError::Server { .. }) => self.session = Some(session),
+            Ok(_) | Err(DatabaseError::Server { .. }) => self.session = Some(session),
             Err(_) => session.abandon().await,
         }
     }

@@ -1,0 +1,93 @@
+//! The second half of `check`: tries what the configuration names, and changes nothing.
+
+use tokio_util::sync::CancellationToken;
+
+use super::format;
+use super::output::Output;
+use crate::config::{Settings, SiteSettings};
+use crate::database::{DatabaseError, Dump};
+use crate::error::{Exit, Explain, render};
+use crate::files::{FilesError, Tree};
+use crate::repository::layout::Layout;
+use crate::repository::snapshots;
+use crate::storage::{self, Store};
+
+/// Tries the store and each site; the first failure is the exit code, else whether an account can't see everything.
+pub(super) async fn all(settings: &Settings, cancel: &CancellationToken, out: &mut Output) -> Exit {
+    let mut worst = Exit::Success;
+    out.line("\ntried");
+    let store = match storage::open(&settings.store).await {
+        Ok(store) => Some(store),
+        Err(error) => {
+            worst = fails(out, "store", &error, worst);
+            None
+        }
+    };
+    for site in &settings.sites {
+        if let Some(store) = &store {
+            worst = try_store(store.as_ref(), site, out, worst).await;
+        }
+        worst = match tokio::task::block_in_place(|| try_files(site)) {
+            Ok(()) => holds(out, &format!("{}: wp-content", site.name), "can be read", worst),
+            Err(error) => fails(out, &format!("{}: wp-content", site.name), &error, worst),
+        };
+        worst = try_database(site, cancel, out, worst).await;
+    }
+    worst
+}
+
+async fn try_store(store: &dyn Store, site: &SiteSettings, out: &mut Output, worst: Exit) -> Exit {
+    let what = format!("{}: store", site.name);
+    match snapshots::list(store, &Layout::new(site.name.clone()), None).await {
+        Ok(found) => {
+            let newest = found.last().map_or_else(String::new, |f| format!(", the newest of {}", format::local_time(f.key.time)));
+            holds(out, &what, &format!("{}{newest}", format::plural(found.len() as u64, "snapshot")), worst)
+        }
+        Err(error) => fails(out, &what, &error, worst),
+    }
+}
+
+fn try_files(site: &SiteSettings) -> Result<(), FilesError> {
+    Tree::open(&site.content_dir).map(|_| ())
+}
+
+async fn try_database(site: &SiteSettings, cancel: &CancellationToken, out: &mut Output, worst: Exit) -> Exit {
+    let what = format!("{}: database", site.name);
+    match ask(site, cancel).await {
+        Ok((server, hidden)) if hidden.is_empty() => holds(out, &what, &format!("{server}; the account sees everything"), worst),
+        Ok((server, hidden)) => {
+            out.line(format_args!("  {what}: {server}; the account can't see everything:"));
+            for finding in hidden {
+                out.line(format_args!("    {}: {}", finding.subject, finding.detail));
+            }
+            first(worst, Exit::Findings)
+        }
+        Err(error) => fails(out, &what, &error, worst),
+    }
+}
+
+async fn ask(
+    site: &SiteSettings,
+    cancel: &CancellationToken,
+) -> Result<(String, Vec<crate::repository::entry::Finding>), DatabaseError> {
+    let mut dump = Dump::open(&site.database, cancel.clone()).await?;
+    let hidden = dump.hidden().await?;
+    let server = format!("{} {}", dump.server().flavour, dump.server().version);
+    dump.close().await?;
+    Ok((server, hidden))
+}
+
+fn holds(out: &mut Output, what: &str, how: &str, worst: Exit) -> Exit {
+    out.line(format_args!("  {what}: {how}"));
+    worst
+}
+
+fn fails(out: &mut Output, what: &str, error: &dyn Explain, worst: Exit) -> Exit {
+    out.line(format_args!("  {what}: FAILED: {}", render(error).replace('\n', "\n  ")));
+    first(worst, error.exit())
+}
+
+/// The first failure stays; one outranks what an account can't see.
+fn first(worst: Exit, next: Exit) -> Exit {
+    if matches!(worst, Exit::Success | Exit::Findings) { next } else { worst }
+}
