@@ -199,12 +199,12 @@ async fn a_store_that_lost_its_snapshots_is_named() {
     assert!(report.snapshot.unwrap().findings.contains_key(&FindingCode::ParentLost));
     restored_is_equal(&store, &server, content.path()).await;
 
-    // A manifest that this agent can't read is none to go on from, and its number isn't used again.
+    // A manifest that this agent can't read is none to compare with; its number isn't used again. The one before it is.
     let forged = kept.path().join("blog/snapshots/0000000007-20261121T090000Z-00000000000000fb.json");
     std::fs::write(&forged, "{\"format\":2}").unwrap();
     let (report, _) = snapshot(&site, state.path(), &store).await;
     let summary = report.snapshot.unwrap();
-    assert_eq!((summary.seq, summary.full), (8, true));
+    assert_eq!((summary.seq, summary.full, summary.uploaded.packs), (8, false, 1));
     assert!(summary.findings.contains_key(&FindingCode::ParentLost));
 }
 

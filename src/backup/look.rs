@@ -14,8 +14,9 @@ use super::gone::GoneKeeper;
 use crate::files::{Change, PieceSink, ReadError, Rules, Stopped, Tree, Walked, compare, read_file};
 use crate::progress::{Event, Progress};
 use crate::repository::RepositoryError;
+use crate::repository::byte_text::ByteText;
 use crate::repository::draft::DraftChunk;
-use crate::repository::entry::{FileEntry, FileKind, Finding, FindingCode, path_order};
+use crate::repository::entry::{FileEntry, FileFlag, FileKind, Finding, FindingCode, path_order};
 use crate::repository::known::Known;
 use crate::repository::list::ListFile;
 use crate::repository::writer::PackWriter;
@@ -151,7 +152,13 @@ impl Look<'_> {
         }
         let path = entry.path.clone();
         match self.gone.gone(entry) {
-            Some(kept) => kept.iter().try_for_each(|entry| Ok(self.draft.push(entry).map(|_| ())?)),
+            Some(kept) => kept.iter().try_for_each(|entry| {
+                if entry.flags.contains(&FileFlag::Torn) {
+                    self.torn(entry.path.clone());
+                }
+                self.draft.push(entry)?;
+                Ok(())
+            }),
             None => {
                 let detail = "it went away while the snapshot was made, and something else has its directory's place".to_owned();
                 self.findings.add(Finding { code: FindingCode::Unreadable, subject: path, detail });
@@ -160,13 +167,18 @@ impl Look<'_> {
         }
     }
 
+    fn torn(&mut self, path: ByteText) {
+        let detail = "it changed each time it was read; one reading of it was kept".to_owned();
+        self.findings.add(Finding { code: FindingCode::Torn, subject: path, detail });
+    }
+
     /// Reads a file. One that can't be captured is named; step 3 then keeps what step 1 has of it under uploads/.
     fn read(&mut self, which: Which, before: Option<Draft>, now: Draft) -> Result<(), BackupError> {
         let path = now.path;
         if now.size > LARGEST_FILE {
             let detail = format!("it is larger than {} GiB, which is the most that is read", LARGEST_FILE >> 30);
             self.findings.add(Finding { code: FindingCode::Unreadable, subject: path, detail });
-            return Ok(());
+            return before.map_or(Ok(()), |before| self.gone(which, before));
         }
         let mut pieces = Pieces {
             progress: self.progress,
@@ -183,8 +195,7 @@ impl Look<'_> {
                 let mut entry: Draft = captured.entry;
                 entry.chunks = chunks;
                 if captured.torn {
-                    let detail = "it changed each time it was read; one reading of it was kept".to_owned();
-                    self.findings.add(Finding { code: FindingCode::Torn, subject: path, detail });
+                    self.torn(path);
                 }
                 return self.list(&entry);
             }

@@ -15,7 +15,7 @@ use crate::repository::list::{LineBuffer, ListFile};
 use crate::repository::reader::ChunkReader;
 use crate::repository::snapshots::{self, Found};
 use crate::repository::state::{LocalSnapshot, SiteState};
-use crate::storage::Store;
+use crate::storage::{Store, StoreErrorKind};
 
 /// What a run compares with, and where its own snapshot goes.
 pub(super) struct Chosen {
@@ -62,12 +62,12 @@ pub(super) async fn choose(
         }
         return Ok(Chosen { parent: None, seq: 1, findings, listed });
     };
-    if let Some(local) = local {
+    if let Some(local) = &local {
         if local.path == newest.path {
-            return Ok(Chosen { parent: Some(local), seq: after(&newest)?, findings, listed });
+            return Ok(Chosen { parent: Some(local.clone()), seq: after(&newest)?, findings, listed });
         }
         if !found.iter().any(|f| f.path == local.path) {
-            lost(&local);
+            lost(local);
         }
     }
     // A commit whose reply was lost, or a crash right after it: its lists are staged.
@@ -75,7 +75,12 @@ pub(super) async fn choose(
         state.promote(&newest.key.id)?;
         return Ok(Chosen { parent: Some(staged), seq: after(&newest)?, findings, listed });
     }
-    Ok(from_store_or_full(store, layout, state, Some(&newest), listed, progress, cancel).await?.with(findings))
+    let mut chosen = from_store_or_full(store, layout, state, Some(&newest), listed, progress, cancel).await?.with(findings);
+    if chosen.parent.is_none() {
+        // The newest can't be read, but ours is in the store, so its packs are, too.
+        chosen.parent = local.filter(|local| found.iter().any(|f| f.path == local.path));
+    }
+    Ok(chosen)
 }
 
 /// The number after this snapshot's.
@@ -104,10 +109,11 @@ async fn from_store_or_full(
             )));
             Ok(Chosen { parent: Some(parent), seq, findings: Vec::new(), listed })
         }
-        // A store that can't be reached now would fail the run later all the same.
-        Err(error @ (RepositoryError::State { .. } | RepositoryError::Cancelled)) => Err(error),
+        // What passes must not cost a full snapshot: the next run tries again.
+        Err(error @ (RepositoryError::State { .. } | RepositoryError::Cancelled | RepositoryError::Task)) => Err(error),
+        Err(RepositoryError::Store(error)) if error.kind == StoreErrorKind::Unreachable => Err(error.into()),
         Err(error) => {
-            let detail = format!("its manifest or lists can't be read ({}): this snapshot is a full one", error);
+            let detail = format!("its manifest or lists can't be read ({}): it is not what this run compares with", error);
             let finding = Finding { code: FindingCode::ParentLost, subject: newest.path.as_str().into(), detail };
             Ok(Chosen { parent: None, seq, findings: vec![finding], listed })
         }
@@ -146,10 +152,13 @@ fn copy<T: serde::Serialize + serde::de::DeserializeOwned>(
 ) -> Result<(), RepositoryError> {
     let mut lines = LineBuffer::new("a list");
     for piece in pieces {
-        if cancel.is_cancelled() {
-            return Err(RepositoryError::Cancelled);
-        }
-        lines.fill(&runtime.block_on(reader.read(piece))?);
+        let read = async {
+            tokio::select! {
+                read = reader.read(piece) => read,
+                () = cancel.cancelled() => Err(RepositoryError::Cancelled),
+            }
+        };
+        lines.fill(&runtime.block_on(read)?);
         while let Some(entry) = lines.next_entry::<T>()? {
             file.push(&entry)?;
         }

@@ -1,6 +1,6 @@
 //! A run: the five steps in their order (docs/ARCHITECTURE.md, "One snapshot's way"). The commit is in `commit`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ use crate::progress::{Event, Phase, Progress};
 use crate::repository::RepositoryError;
 use crate::repository::draft::DraftChunk;
 use crate::repository::entry::{ChunkRef, FileEntry, Finding, FindingCode, TableEntry};
-use crate::repository::ids::RunId;
+use crate::repository::ids::{PackName, RunId};
 use crate::repository::journal::Journal;
 use crate::repository::known::Known;
 use crate::repository::layout::Layout;
@@ -32,7 +32,7 @@ use crate::repository::list::{ListFile, ListReader};
 use crate::repository::manifest::{Counts, PackInfo};
 use crate::repository::state::{LocalSnapshot, SiteState};
 use crate::repository::writer::{PackWriter, WriterContext};
-use crate::storage::Store;
+use crate::storage::{Store, StoreErrorKind};
 use crate::wordpress::UpdateGate;
 
 /// How often a WordPress update under way is looked at again.
@@ -114,9 +114,14 @@ impl Run<'_> {
         let rules = Rules::new(context.site.default_excludes, &context.site.exclude)?;
         let state = Arc::new(SiteState::open(&context.state, &context.site.name)?);
         let result = self.steps(tree, rules, &state).await;
-        if let Err(BackupError::Repository(RepositoryError::LocalList { .. })) = &result {
-            // The next run reads the parent's lists from the store.
-            state.forget_parent()?;
+        match &result {
+            // The next run reads the parent's lists from the store. (What is in scratch goes by itself.)
+            Err(BackupError::Repository(RepositoryError::LocalList { path, .. })) if !path.starts_with(state.scratch()) => {
+                if let Err(error) = state.forget_parent() {
+                    context.progress.event(Event::Note(render(&error)));
+                }
+            }
+            _ => {}
         }
         result
     }
@@ -196,13 +201,8 @@ impl Run<'_> {
         let (path, now, store) = (state.journal(), Timestamp::now(), Arc::clone(&self.context.store));
         let noted = block_in_place(|| Journal::read(&path, now, &store.url(), &mut |_| Ok(())))?;
         // No manifest names them: whether they are still there must be asked.
-        let mut packs = Vec::with_capacity(noted.len());
-        for pack in noted {
-            let key = self.layout.pack(&pack.name);
-            if store.list(&key, None).await?.objects.iter().any(|object| object.key == key && object.size == pack.size) {
-                packs.push(pack);
-            }
-        }
+        let there = self.there(store.as_ref(), &noted).await?;
+        let packs: Vec<_> = noted.into_iter().filter(|pack| there.contains(&pack.name)).collect();
         if packs.is_empty() {
             Journal::clear(&path)?;
             return Ok((Known::nothing(), packs));
@@ -214,6 +214,41 @@ impl Run<'_> {
             Journal::read(&path, now, &store.url(), &mut each_before).map(|_| ())
         };
         Ok((Known::lazy(&state.scratch(), Box::new(load)), packs))
+    }
+
+    /// Which of these packs the store has, as they were sent. A LIST for each directory of packs that they are in.
+    async fn there(&self, store: &dyn Store, packs: &[PackInfo]) -> Result<HashSet<PackName>, BackupError> {
+        let mut wanted: BTreeMap<String, Vec<&PackInfo>> = BTreeMap::new();
+        for pack in packs {
+            let key = self.layout.pack(&pack.name);
+            let directory = key.rsplit_once('/').map_or(String::new(), |(directory, _)| format!("{directory}/"));
+            wanted.entry(directory).or_default().push(pack);
+        }
+        let mut there = HashSet::new();
+        for (directory, packs) in wanted {
+            let mut after = None;
+            loop {
+                let page = match store.list(&directory, after.as_deref()).await {
+                    Ok(page) => page,
+                    Err(error) if error.kind == StoreErrorKind::Denied => {
+                        let note =
+                            format!("what the run before sent can't be looked for, so it is sent again: {}", render(&error));
+                        self.context.progress.event(Event::Note(note));
+                        return Ok(HashSet::new());
+                    }
+                    Err(error) => return Err(error.into()),
+                };
+                for object in &page.objects {
+                    let known = packs.iter().find(|pack| self.layout.pack(&pack.name) == object.key && pack.size == object.size);
+                    there.extend(known.map(|pack| pack.name));
+                }
+                after = page.objects.last().map(|object| object.key.clone());
+                if !page.more || after.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(there)
     }
 
     /// One walk, merged with an earlier list; blocking.

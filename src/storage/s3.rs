@@ -63,14 +63,15 @@ impl S3Store {
         }
     }
 
-    /// Bounds all of a request by [`Patience::operation`].
+    /// Bounds all of a request, whose body may have so many bytes, by [`Patience::overall`].
     async fn bounded<T>(
         &self,
         request: &'static str,
         key: &str,
+        body: u64,
         work: impl Future<Output = Result<T, Failure>> + Send,
     ) -> Result<T, StoreError> {
-        let limit = self.patience.operation;
+        let limit = self.patience.overall(body);
         let result = match tokio::time::timeout(limit, work).await {
             Ok(result) => result,
             Err(_) => Err(Failure::because(StoreErrorKind::Unreachable, format!("not done after {} s", limit.as_secs()))),
@@ -175,7 +176,7 @@ impl S3Store {
         check_key(key)?;
         let length = i64::try_from(body.len()).map_err(|_| StoreErrorKind::TooLarge(i64::MAX.unsigned_abs()))?;
         let checksum = base64::engine::general_purpose::STANDARD.encode(sha256);
-        let timeouts = self.patience.timeouts(self.patience.for_body(body.len()));
+        let timeouts = self.patience.timeouts(body.len() as u64);
         let mut conditional = !self.unconditional.load(Ordering::Relaxed);
         let mut conflicts = 0;
         loop {
@@ -214,15 +215,15 @@ impl S3Store {
 #[async_trait]
 impl Store for S3Store {
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
-        self.bounded("LIST", prefix, self.page(prefix, after)).await
+        self.bounded("LIST", prefix, 0, self.page(prefix, after)).await
     }
 
     async fn get(&self, key: &str, limit: u64) -> Result<Bytes, StoreError> {
-        self.bounded("GET", key, self.object(key, limit, None)).await
+        self.bounded("GET", key, limit, self.object(key, limit, None)).await
     }
 
     async fn get_range(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, StoreError> {
-        self.bounded("GET", key, async {
+        self.bounded("GET", key, length, async {
             let Some(span) = Span::new(offset, length)? else { return Ok(Bytes::new()) };
             let bytes = self.object(key, length, Some(span)).await?;
             if bytes.len() as u64 == length { Ok(bytes) } else { Err(span.damaged(&format!("{} bytes came", bytes.len()))) }
@@ -231,7 +232,7 @@ impl Store for S3Store {
     }
 
     async fn put_new(&self, key: &str, body: Bytes, sha256: Sha256) -> Result<Put, StoreError> {
-        self.bounded("PUT", key, self.create(key, body, sha256)).await
+        self.bounded("PUT", key, body.len() as u64, self.create(key, body, sha256)).await
     }
 
     fn url(&self) -> String {

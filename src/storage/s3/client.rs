@@ -40,7 +40,7 @@ pub(super) async fn client(settings: &S3Settings, patience: &Patience) -> Result
         .region(region)
         .credentials_provider(credentials)
         .force_path_style(settings.path_style)
-        .timeout_config(patience.timeouts(patience.answer))
+        .timeout_config(patience.timeouts(0))
         .retry_config(RetryConfig::standard().with_max_attempts(patience.attempts).with_initial_backoff(patience.backoff))
         // Its grace periods have failed slow uplinks, and it doesn't see a server that stops reading; our own limits do.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())

@@ -13,9 +13,9 @@ pub(super) struct Patience {
     pub(super) connect: Duration,
     /// To begin an answer, and between two pieces of it.
     pub(super) answer: Duration,
-    /// To send one attempt's body and get its answer.
+    /// To send one attempt's body, of a pack's ordinary size, and get its answer.
     pub(super) attempt: Duration,
-    /// For all attempts of a request together.
+    /// For all attempts of a small request together.
     pub(super) operation: Duration,
     /// Attempts of one request.
     pub(super) attempts: u32,
@@ -28,7 +28,7 @@ impl Default for Patience {
         Self {
             connect: Duration::from_secs(5),
             answer: Duration::from_secs(30),
-            attempt: Duration::from_secs(120),
+            attempt: Duration::from_secs(150),
             operation: OPERATION_TIMEOUT,
             attempts: 5,
             backoff: Duration::from_millis(500),
@@ -40,19 +40,26 @@ impl Default for Patience {
 const SLOWEST_UPLINK: u64 = 192 * 1024;
 
 impl Patience {
-    pub(super) fn timeouts(&self, attempt: Duration) -> TimeoutConfig {
+    /// The SDK's limits for a request with a body of so many bytes.
+    pub(super) fn timeouts(&self, body: u64) -> TimeoutConfig {
         TimeoutConfig::builder()
             .connect_timeout(self.connect)
             // The SDK counts the sending of the body in, and pools connections by this value: so it is the same for
             // all requests but those of very large bodies, and the attempt's limit is what differs.
-            .read_timeout(self.attempt.max(attempt))
-            .operation_attempt_timeout(attempt)
-            .operation_timeout(self.operation.max(2 * attempt))
+            .read_timeout(self.attempt.max(self.for_body(body)))
+            .operation_attempt_timeout(self.for_body(body))
+            .operation_timeout(self.overall(body))
             .build()
     }
 
-    pub(super) fn for_body(&self, length: usize) -> Duration {
-        self.answer + Duration::from_secs(length as u64 / SLOWEST_UPLINK)
+    /// For one attempt.
+    pub(super) fn for_body(&self, length: u64) -> Duration {
+        self.answer + Duration::from_secs(length / SLOWEST_UPLINK)
+    }
+
+    /// For all attempts together: two at the slowest, and never less than for a small request.
+    pub(super) fn overall(&self, length: u64) -> Duration {
+        self.operation.max(self.for_body(length).saturating_mul(2))
     }
 
     pub(super) fn before_retry(&self, attempt: u32) -> Duration {
@@ -70,5 +77,6 @@ mod tests {
         assert_eq!(patience.for_body(0), patience.answer);
         assert_eq!(patience.for_body(16 << 20), Duration::from_secs(30 + 85));
         assert_eq!(patience.for_body(1 << 30), Duration::from_secs(30 + 5461));
+        assert_eq!((patience.overall(0), patience.overall(1 << 30)), (patience.operation, Duration::from_secs(2 * 5491)));
     }
 }
