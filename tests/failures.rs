@@ -207,6 +207,27 @@ fn no_daemon() {
     says(&fixture.agent.run(&["run-now"]), 69, &["control.sock"]);
 }
 
+/// The account of docs/CONFIGURATION.md may only read: a restore is told another.
+#[test]
+fn a_restore_by_an_account_that_may_only_read() {
+    let fixture = Fixture::new();
+    fixture.server.client("CREATE USER reader@localhost; GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON blog.* TO reader@localhost; GRANT SELECT ON mysql.proc TO reader@localhost");
+    fixture.agent.configure(&fixture.server.socket(), &Store::Local(fixture.store.path()), "", "user = \"reader\"");
+    fixture.agent.snapshot();
+    says(
+        &fixture.agent.run(&["restore", "latest", "--database", "again"]),
+        77,
+        &["GRANT ALL PRIVILEGES ON `again`.* TO 'reader'@'localhost'"],
+    );
+    fixture.agent.ok(&["restore", "latest", "--database", "again", "--user", "root"]);
+    support::compare::same_database(&fixture.server, "blog", "again").unwrap();
+    says(
+        &fixture.agent.run(&["restore", "latest", "--database", "b", "--user", "root", "--password-file", "/nonexistent/x"]),
+        77,
+        &["/nonexistent/x"],
+    );
+}
+
 #[test]
 fn two_runs_at_once() {
     let fixture = Fixture::new();

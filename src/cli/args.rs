@@ -149,6 +149,12 @@ pub(super) struct RestoreArgs {
     /// Load the database into this schema of the site's server, which must be empty or not exist
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(super) database: Option<String>,
+    /// Load it by this account instead of the site's, which may only read
+    #[arg(long, requires = "database")]
+    pub(super) user: Option<String>,
+    /// The file that holds that account's password; without it: socket authentication
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub(super) password_file: Option<PathBuf>,
     /// Write the database to standard output, as SQL for `mysql --binary-mode --comments`
     #[arg(long)]
     pub(super) sql: bool,

@@ -7,12 +7,31 @@ use super::failure::Failure;
 use super::format::{bytes, local_time};
 use super::output::Output;
 use super::sites::choose_site;
-use crate::config::Settings;
+use crate::config::{DatabaseSettings, Secret, Settings, SiteSettings};
 use crate::error::Exit;
 use crate::progress::{Progress, Silent};
 use crate::repository::layout::Layout;
 use crate::restore::Restore;
 use crate::storage;
+
+/// The site's server, by the account that was named or the site's own.
+fn account(site: &SiteSettings, args: &RestoreArgs) -> Result<DatabaseSettings, Failure> {
+    let mut settings = site.database.clone();
+    if let Some(user) = &args.user {
+        settings.user = user.clone();
+        settings.password = match &args.password_file {
+            None => Secret::default(),
+            Some(file) => {
+                let password = std::fs::read_to_string(file).map_err(|error| {
+                    let what = format!("the password's file {} can't be read: {error}", file.display());
+                    Failure::new(Exit::Denied, what, "name a file that this user may read")
+                })?;
+                Secret::new(password.strip_suffix('\n').unwrap_or(&password).to_owned())
+            }
+        };
+    }
+    Ok(settings)
+}
 
 /// Runs the subcommand.
 pub(super) async fn run(settings: &Settings, args: &RestoreArgs, out: &mut Output) -> Result<Exit, Failure> {
@@ -53,7 +72,7 @@ pub(super) async fn run(settings: &Settings, args: &RestoreArgs, out: &mut Outpu
         }
     }
     if let Some(name) = &args.database {
-        let restored = restore.database(&site.database, name, args.overwrite).await?;
+        let restored = restore.database(&account(site, args)?, name, args.overwrite).await?;
         out.note(format!("database: {} tables, {} rows loaded into {name}", restored.tables, restored.rows));
     }
     if args.sql {

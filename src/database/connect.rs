@@ -218,7 +218,11 @@ fn refused(error: mysql_async::Error, settings: &DatabaseSettings, schema: Optio
                 let name = schema.unwrap_or_default();
                 DatabaseError::MissingRight {
                     object: name.into(),
-                    grant: super::grants::statement("SELECT, SHOW VIEW, TRIGGER, EVENT", name, &settings.user),
+                    grant: super::grants::statement(
+                        "SELECT, SHOW VIEW, TRIGGER, EVENT",
+                        name,
+                        &super::grants::account_named(&settings.user),
+                    ),
                     message: error.message,
                 }
             }

@@ -293,7 +293,7 @@ impl Work<'_> {
                 Ok(())
             }
             Err(DatabaseError::Server { code: 1142 | 1143, message, .. }) => {
-                let grant = grants::statement("SELECT", &self.dump.schema, &self.dump.user);
+                let grant = grants::statement("SELECT", &self.dump.schema, &grants::account_named(&self.dump.user));
                 Err(DatabaseError::MissingRight { object: listed.name.as_slice().into(), grant, message })
             }
             Err(error) => Err(as_change(error, &listed.name)),

@@ -16,6 +16,11 @@ pub(super) fn statement(rights: &str, schema: &str, user: &str) -> String {
     format!("GRANT {rights} ON {pattern}.* TO {user}")
 }
 
+/// An account of this name, as far as a client can tell which: the server knows it by the host it comes from.
+pub(super) fn account_named(user: &str) -> String {
+    format!("'{user}'@'localhost'")
+}
+
 /// The rights that the account holds on the whole schema, and what else bears on seeing all of it.
 #[derive(Debug, Default)]
 struct Rights {

@@ -143,7 +143,7 @@ fn denied(error: DatabaseError, settings: &DatabaseSettings, target: &str) -> Da
     match error {
         DatabaseError::Server { code: 1044 | 1142 | 1227 | 1370, message, .. } => DatabaseError::MissingRight {
             object: target.into(),
-            grant: super::grants::statement("ALL PRIVILEGES", target, &settings.user),
+            grant: super::grants::statement("ALL PRIVILEGES", target, &super::grants::account_named(&settings.user)),
             message,
         },
         other => other,
