@@ -17,6 +17,8 @@ pub(super) struct Patience {
     pub(super) attempt: Duration,
     /// For all attempts of a small request together.
     pub(super) operation: Duration,
+    /// The slowest uplink that a body is given time for, in bytes per second.
+    pub(super) slowest_uplink: u64,
     /// Attempts of one request.
     pub(super) attempts: u32,
     /// Before the second attempt; doubled before each further one.
@@ -30,14 +32,13 @@ impl Default for Patience {
             answer: Duration::from_secs(30),
             attempt: Duration::from_secs(150),
             operation: OPERATION_TIMEOUT,
+            // 16 MiB get 85 s beside the answer's time.
+            slowest_uplink: 192 * 1024,
             attempts: 5,
             backoff: Duration::from_millis(500),
         }
     }
 }
-
-/// The slowest uplink that a body is given time for, in bytes per second: 16 MiB get 85 s beside the answer's time.
-const SLOWEST_UPLINK: u64 = 192 * 1024;
 
 impl Patience {
     /// The SDK's limits for a request with a body of so many bytes.
@@ -54,7 +55,7 @@ impl Patience {
 
     /// For one attempt.
     pub(super) fn for_body(&self, length: u64) -> Duration {
-        self.answer + Duration::from_secs(length / SLOWEST_UPLINK)
+        self.answer + Duration::from_secs(length / self.slowest_uplink)
     }
 
     /// For all attempts together: two at the slowest, and never less than for a small request.

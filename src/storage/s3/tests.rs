@@ -113,6 +113,7 @@ fn hasty() -> Patience {
         answer: Duration::from_millis(300),
         attempt: Duration::from_millis(300),
         operation: Duration::from_secs(3),
+        slowest_uplink: 1 << 30,
         attempts: 3,
         backoff: Duration::from_millis(5),
     }
