@@ -21,7 +21,7 @@ use crate::database::Loader;
 use crate::files::{TreeWriter, WriteStats};
 use crate::progress::{Event, Phase, Progress};
 use crate::repository::RepositoryError;
-use crate::repository::entry::{ChunkRef, FileEntry, FileFlag, FileKind, TableEntry, TableItem};
+use crate::repository::entry::{FileEntry, FileFlag, FileKind, TableEntry, TableItem};
 use crate::repository::layout::Layout;
 use crate::repository::list::LineBuffer;
 use crate::repository::manifest::Manifest;
@@ -169,7 +169,7 @@ impl Restore {
         if self.cancel.is_cancelled() {
             return Err(RestoreError::Cancelled);
         }
-        let sql = self.chunk(&entry.chunk).await?;
+        let sql = self.chunks.read(&entry.chunk).await?;
         match entry.item {
             TableItem::Table => restored.tables += 1,
             TableItem::Rows => restored.rows = restored.rows.saturating_add(entry.rows.unwrap_or(0)),
@@ -178,10 +178,6 @@ impl Restore {
         restored.sql_bytes += sql.len() as u64;
         self.progress.event(Event::Written { bytes: sql.len() as u64 });
         Ok(sql)
-    }
-
-    async fn chunk(&mut self, chunk: &ChunkRef) -> Result<Bytes, RestoreError> {
-        Ok(self.chunks.read(chunk).await?)
     }
 
     fn account(&self, restored: &TablesRestored) -> Result<(), RestoreError> {

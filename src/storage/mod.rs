@@ -87,7 +87,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn url(&self) -> String;
 }
 
-/// How long an S3 request may take at all, all attempts together.
+/// How long an S3 request without a large body may take, all attempts together; bodies get more by their length.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A request to the store that failed: which, on what, and why.
