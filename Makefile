@@ -3,15 +3,19 @@
 CARGO ?= cargo
 DENY := target/tools/bin/cargo-deny
 
-.PHONY: demo test lint deny clean
+.PHONY: demo test servers lint deny bench-db clean
 
 demo:
 	tests/demo/demo.sh
 
-# Unit and integration tests, against a real private MariaDB, a real S3 server and a real blog.
-test:
+# Unit and integration tests, against real private MariaDB and MySQL servers, a real S3 server and a real blog.
+test: servers
+	$(CARGO) test --locked --all-targets --no-fail-fast
+
+# The database servers that Debian's stable release lacks: the first time it takes some minutes and 1.1 GB in ~/.cache.
+servers:
 	tests/demo/install.sh
-	$(CARGO) test --locked --all-targets
+	tests/servers.sh
 
 lint:
 	$(CARGO) fmt --check
@@ -28,6 +32,10 @@ deny: $(DENY)
 
 $(DENY):
 	$(CARGO) install cargo-deny --version 0.20.2 --locked --debug --root target/tools --target-dir target/tools/build
+
+# This agent beside mariadb-dump and mydumper: docs/BENCHMARKS.md, target/bench/db.json. BENCH_SCALE=0.05 BENCH_RUNS=1 tries it out.
+bench-db:
+	benches/db/run.sh
 
 clean:
 	$(CARGO) clean

@@ -16,8 +16,10 @@ use aws_sdk_s3::primitives::ByteStream;
 use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
 use support::compare::{same_database, same_tree};
+use support::flavour::Flavour;
 use support::mariadb::{MariaDb, Options};
 use support::s3::{self, Action, S3Server};
+use support::server::Server;
 use support::wordpress::{a_day, build_blog};
 
 /// A file that needs every kind of care, a directory and a link, all with a fixed time.
@@ -82,8 +84,19 @@ fn trees_are_the_same_until_anything_differs() {
 }
 
 #[test]
+fn every_server_starts_and_ends() {
+    for (flavour, version) in Flavour::ALL.into_iter().zip(["10.11", "11.8", "9.7"]) {
+        let server = Server::of(flavour);
+        assert!(server.client("SELECT VERSION()").starts_with(version), "{flavour:?}");
+        let (pid, socket) = (server.pid(), server.socket());
+        drop(server);
+        assert!(!socket.exists() && !Path::new(&format!("/proc/{pid}")).exists(), "{flavour:?}");
+    }
+}
+
+#[test]
 fn databases_are_the_same_until_anything_differs() {
-    let server = MariaDb::start_with(&Options { tcp: true, arguments: Vec::new() });
+    let server = MariaDb::start_with(&Options { tcp: true, ..Options::default() });
     assert_ne!(server.port(), None);
     for schema in ["a", "b"] {
         server.client(&format!(

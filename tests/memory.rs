@@ -5,31 +5,12 @@
 mod support;
 
 use std::io::Write as _;
-use std::process::Stdio;
 
 use support::agent::{Agent, Store};
 use support::mariadb::MariaDb;
 use support::small_site;
 
 const MIB: u64 = 1 << 20;
-
-/// Runs the program to its end; its peak resident memory in bytes, as the kernel accounted it.
-fn peak(agent: &Agent, args: &[&str]) -> u64 {
-    let report = agent.path("time");
-    let run = agent.command(args);
-    let status = std::process::Command::new("/usr/bin/time")
-        .args(["--format=%M", "--output"])
-        .arg(&report)
-        .arg(run.get_program())
-        .args(run.get_args())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()
-        .expect("GNU time");
-    assert!(status.success());
-    let kib: u64 = std::fs::read_to_string(report).unwrap().trim().parse().unwrap();
-    kib * 1024
-}
 
 #[test]
 fn a_first_run_over_two_gigabytes_of_files() {
@@ -61,11 +42,11 @@ fn a_first_run_over_two_gigabytes_of_files() {
         made += size;
     }
     let agent = Agent::new(&server, "blog", content.path(), &Store::Local(store.path()));
-    let first = peak(&agent, &["run-now", "--foreground"]);
+    let first = agent.peak(&["run-now", "--foreground"]);
     println!("first run over {} MiB: {} MiB", made / MIB, first / MIB);
     assert!(first <= 128 * MIB, "{} MiB", first / MIB);
     let target = agent.path("restored");
-    let restore = peak(&agent, &["restore", "latest", "--files", target.to_str().unwrap()]);
+    let restore = agent.peak(&["restore", "latest", "--files", target.to_str().unwrap()]);
     println!("restore: {} MiB", restore / MIB);
     assert!(restore <= 128 * MIB, "{} MiB", restore / MIB);
     support::compare::same_tree(content.path(), &target).unwrap();
@@ -88,7 +69,7 @@ fn a_dump_of_a_table_of_one_gigabyte() {
     let agent = Agent::new(&server, "blog", content.path(), &Store::Local(store.path()));
     let largest_row = 8 * MIB;
     let limit = 128 * MIB + 4 * largest_row;
-    let first = peak(&agent, &["run-now", "--foreground"]);
+    let first = agent.peak(&["run-now", "--foreground"]);
     println!("dump of {} MiB: {} MiB", bytes / MIB, first / MIB);
     assert!(first <= limit, "{} MiB", first / MIB);
 }

@@ -11,17 +11,22 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use wp_backup_agent::backup::{RunContext, RunReport, Trigger, run};
 use wp_backup_agent::config::{SiteName, SiteSettings};
+use wp_backup_agent::database::Existing;
 use wp_backup_agent::error::Exit;
 use wp_backup_agent::progress::{Event, Phase, Progress, Tally};
 use wp_backup_agent::repository::entry::FindingCode;
 use wp_backup_agent::repository::layout::Layout;
 use wp_backup_agent::repository::random_run_id;
-use wp_backup_agent::restore::Restore;
+use wp_backup_agent::restore::{DatabaseOptions, Restore};
 use wp_backup_agent::storage::{Fault, Faulty, LocalStore, Recorder, Store};
 
 use support::compare::{same_database, same_tree};
 use support::mariadb::MariaDb;
 use support::small_site;
+
+fn replacing() -> DatabaseOptions {
+    DatabaseOptions { existing: Existing::Replace, ..DatabaseOptions::default() }
+}
 
 fn site(server: &MariaDb, content: &Path) -> SiteSettings {
     SiteSettings {
@@ -59,7 +64,7 @@ async fn restored_is_equal(store: &Arc<dyn Store>, server: &MariaDb, content: &P
     let mut restore = Restore::open(Arc::clone(store), layout, "latest", progress, CancellationToken::new()).await.unwrap();
     restore.files(target.path(), false).await.unwrap();
     same_tree(content, target.path()).unwrap();
-    restore.database(&server.settings("blog"), "restored", true).await.unwrap();
+    restore.database(&server.settings("blog"), "restored", &replacing()).await.unwrap();
     same_database(server, "blog", "restored").unwrap();
 }
 
@@ -229,8 +234,8 @@ async fn nothing_is_replaced_by_a_snapshot_that_does_not_read() {
     let layout = Layout::new(SiteName::new("blog").unwrap());
     let progress = Arc::new(Tally::default());
     let mut restore = Restore::open(store, layout, "latest", progress, CancellationToken::new()).await.unwrap();
-    restore.database(&server.settings("blog"), "live", true).await.unwrap_err();
+    restore.database(&server.settings("blog"), "live", &replacing()).await.unwrap_err();
     assert_eq!(server.client("SELECT a FROM live.precious").trim(), "42");
-    restore.database(&server.settings("blog"), "mysql", true).await.unwrap_err();
+    restore.database(&server.settings("blog"), "mysql", &replacing()).await.unwrap_err();
     assert!(server.client("SELECT COUNT(*) > 0 FROM mysql.global_priv").contains('1'));
 }

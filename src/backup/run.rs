@@ -30,6 +30,7 @@ use crate::repository::known::Known;
 use crate::repository::layout::Layout;
 use crate::repository::list::{ListFile, ListReader};
 use crate::repository::manifest::{Counts, PackInfo};
+use crate::repository::outbox::Spool;
 use crate::repository::state::{LocalSnapshot, SiteState};
 use crate::repository::writer::{PackWriter, WriterContext};
 use crate::storage::{Store, StoreErrorKind};
@@ -167,6 +168,9 @@ impl Run<'_> {
 
         self.phase(Phase::Database);
         let drafted_tables = scratch.join("tables.zst");
+        // The snapshot of the database should be open for as long as it takes to read, not as it takes to send.
+        let how = &context.site.database.dump;
+        work.writer.spool(Spool { limit: how.spool, wait: how.store_wait }).await?;
         let dumped = Tables {
             site: &context.site,
             scratch: &scratch,
@@ -179,6 +183,7 @@ impl Run<'_> {
         .run()
         .await?;
 
+        work.writer.spool(Spool::default()).await?;
         self.phase(Phase::SecondLook);
         self.wait_for_update(&mut gate).await?;
         let second = scratch.join("files-2.zst");

@@ -53,7 +53,9 @@ impl Tables<'_> {
         let mut attempt = 1;
         loop {
             match self.attempt().await {
-                Err(BackupError::Database(error @ DatabaseError::Changed { .. })) if attempt < ATTEMPTS => {
+                Err(BackupError::Database(error @ (DatabaseError::Changed { .. } | DatabaseError::GaveWay { .. })))
+                    if attempt < ATTEMPTS =>
+                {
                     self.progress.event(Event::Note(format!("{error}; the database is read again")));
                     attempt += 1;
                 }
@@ -158,7 +160,9 @@ impl DumpSink for Sink<'_, '_> {
             self.tables.push(entry.name.as_bytes().to_vec());
         }
         if entry.chunk.len() >= LONGEST_STATEMENT {
-            let detail = "a row of it makes a statement of more than 1 GiB, which no server takes at a restore".to_owned();
+            let detail = "a row of it makes a statement of more than 1 GiB: `restore` sends it in pieces, but no server takes it from the \
+                          mysql client"
+                .to_owned();
             self.findings.add(Finding { code: FindingCode::ObjectUnreadable, subject: entry.name.clone(), detail });
         }
         let added = self.writer.add(&entry.chunk, self.known).await;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::daemon::logging::Level;
+use crate::database::{DEFAULT_CONNECTIONS, Definer};
 
 /// Consistent, incremental, verifiable backups of WordPress sites.
 #[derive(Debug, Parser)]
@@ -136,6 +137,8 @@ pub(super) struct SnapshotsShow {
 #[command(after_help = "\
 Examples:
   wp-backup-agent restore latest --files /srv/restored/wp-content --database restored
+  wp-backup-agent restore latest --database wordpress --swap --user root
+  wp-backup-agent restore 12 --database wordpress --tables wp_options --overwrite --user root
   wp-backup-agent restore 12 --sql | mysql --binary-mode --comments restored")]
 pub(super) struct RestoreArgs {
     /// `latest`, a number, or the beginning of an id
@@ -161,6 +164,26 @@ pub(super) struct RestoreArgs {
     /// Write into a directory that is not empty, and replace what the database holds
     #[arg(long)]
     pub(super) overwrite: bool,
+    /// Load beside the database, then swap all tables in one statement; what stood there is kept in NAME_replaced
+    #[arg(long, requires = "database", conflicts_with = "overwrite")]
+    pub(super) swap: bool,
+    /// Restore only tables, views and sequences of these names, triggers with their tables; * for any characters; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub(super) tables: Vec<String>,
+    /// The definer of views, functions, procedures, triggers and events: `drop` (the account that restores), `keep`, or USER@HOST
+    #[arg(long, value_name = "DEFINER", default_value = "drop", hide_default_value = true, value_parser = definer)]
+    pub(super) definer: Definer,
+    /// Connections that load at a time
+    #[arg(long, value_name = "N", requires = "database", default_value_t = DEFAULT_CONNECTIONS, value_parser = connections)]
+    pub(super) connections: usize,
+}
+
+fn definer(text: &str) -> Result<Definer, &'static str> {
+    Definer::parse(text).ok_or("give drop, keep, or an account as USER@HOST")
+}
+
+fn connections(text: &str) -> Result<usize, &'static str> {
+    text.parse().ok().filter(|n| (1..=64).contains(n)).ok_or("give a number from 1 to 64")
 }
 
 #[cfg(test)]

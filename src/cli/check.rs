@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::signals::cancelled_by_signals;
 use super::{reach, work};
-use crate::config::{self, Address, Credentials, Origins, Settings, SiteName, SiteSettings, StoreSettings, Tls};
+use crate::config::{self, Address, Credentials, DumpSettings, Origins, Settings, SiteName, SiteSettings, StoreSettings, Tls};
 use crate::error::Exit;
 use crate::wordpress::UpdateGate;
 
@@ -105,11 +105,25 @@ fn describe_site(page: &mut Page<'_>, site: &SiteSettings) {
             page.line("  ca_file", "site.database.ca_file", file.display());
         }
     }
+    describe_dump(page, &database.dump);
     if !site.content_dir.is_dir() {
         page.note(&format!("{} is not a directory that can be read", site.content_dir.display()));
     }
     if let Some(signal) = UpdateGate::new(site.root.as_deref(), &site.content_dir).files_signal() {
         page.note(&format!("a WordPress update seems to be under way: {signal}"));
+    }
+}
+
+fn describe_dump(page: &mut Page<'_>, dump: &DumpSettings) {
+    page.line("  connections", "site.database.connections", dump.connections);
+    page.line("  lock_wait", "site.database.lock_wait", format_args!("{} s", dump.lock_wait.as_secs()));
+    page.line("  store_wait", "site.database.store_wait", format_args!("{} s", dump.store_wait.as_secs()));
+    page.line("  spool", "site.database.spool_mib", format_args!("{} MiB", dump.spool >> 20));
+    if !dump.exclude_tables.is_empty() {
+        page.line("  exclude_tables", "site.database.exclude_tables", dump.exclude_tables.join(", "));
+    }
+    if !dump.structure_only.is_empty() {
+        page.line("  structure_only", "site.database.structure_only", dump.structure_only.join(", "));
     }
 }
 

@@ -8,10 +8,11 @@ use super::format::{bytes, local_time};
 use super::output::Output;
 use super::sites::choose_site;
 use crate::config::{DatabaseSettings, Secret, Settings, SiteSettings};
+use crate::database::{Definer, Existing};
 use crate::error::Exit;
 use crate::progress::{Progress, Silent};
 use crate::repository::layout::Layout;
-use crate::restore::Restore;
+use crate::restore::{DatabaseOptions, Restore, Selection, TablesRestored};
 use crate::storage;
 
 /// The site's server, by the account that was named or the site's own.
@@ -71,13 +72,60 @@ pub(super) async fn run(settings: &Settings, args: &RestoreArgs, out: &mut Outpu
             out.note(format!("  {} files were being written when they were captured", restored.torn));
         }
     }
+    let selection = Selection::new(&args.tables)?;
     if let Some(name) = &args.database {
-        let restored = restore.database(&account(site, args)?, name, args.overwrite).await?;
-        out.note(format!("database: {} tables, {} rows loaded into {name}", restored.tables, restored.rows));
+        let account = account(site, args)?;
+        let options = DatabaseOptions {
+            existing: if args.overwrite { Existing::Replace } else { Existing::Refuse },
+            connections: args.connections,
+            definer: args.definer.clone(),
+            selection: selection.clone(),
+        };
+        let restored = match args.swap {
+            true => restore.swap(&account, name, &options).await?,
+            false => restore.database(&account, name, &options).await?,
+        };
+        let tables = restored.tables;
+        out.note(format!("database: {} tables, {} rows loaded into {name}", tables.tables, tables.rows));
+        tell_left_out(&tables, out);
+        for change in &restored.changes {
+            out.note(format!("  changed, as this server is of another kind: {change}"));
+        }
+        match (&args.definer, restored.loaded.definers_changed) {
+            (_, 0) => {}
+            (Definer::Drop, changed) => out.note(format!(
+                "  {changed} views, functions, procedures, triggers or events that had a definer run as {:?} now (--definer)",
+                account.user
+            )),
+            (_, changed) => {
+                out.note(format!("  {changed} views, functions, procedures, triggers or events got the definer that was named"))
+            }
+        }
+        if let Some(swapped) = restored.swapped {
+            match (&swapped.replaced, swapped.drop_statement()) {
+                (Some(schema), Some(drop)) => {
+                    out.note(format!(
+                        "  the {} tables that stood there are kept in {schema}; to drop them: {drop}",
+                        swapped.tables
+                    ));
+                }
+                _ => out.note("  nothing stood there"),
+            }
+        }
     }
     if args.sql {
-        let restored = restore.sql(&mut std::io::stdout()).await?;
+        let restored = restore.sql(&mut std::io::stdout(), &selection, &args.definer).await?;
         out.note(format!("database: {} tables, {} rows written as SQL", restored.tables, restored.rows));
+        tell_left_out(&restored, out);
     }
     Ok(Exit::Success)
+}
+
+fn tell_left_out(restored: &TablesRestored, out: &mut Output) {
+    if restored.tables_left_out > 0 || restored.objects_left_out > 0 {
+        out.note(format!(
+            "  left out: {} tables with {} rows; {} views, sequences, triggers, functions, procedures or events",
+            restored.tables_left_out, restored.rows_left_out, restored.objects_left_out
+        ));
+    }
 }

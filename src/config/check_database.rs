@@ -1,6 +1,7 @@
 //! The checks of a site's `[site.database]`.
 
 use super::check::Check;
+use super::check_dump;
 use super::check_site::FromWordPress;
 use super::db_host::{DEFAULT_PORT, parse_db_host};
 use super::error::ConfigError;
@@ -28,7 +29,8 @@ pub(super) fn database(
         }
         None => found.value(check, site, "site.database.name", |config| config.constant("DB_NAME"))?,
     };
-    Ok(DatabaseSettings { address, user, password, name, tls })
+    let dump = check_dump::dump(check, site, raw)?;
+    Ok(DatabaseSettings { address, user, password, name, tls, dump })
 }
 
 fn address(

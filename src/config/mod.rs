@@ -4,6 +4,7 @@
 
 mod check;
 mod check_database;
+mod check_dump;
 mod check_site;
 mod db_host;
 mod definitions;
@@ -26,7 +27,8 @@ pub use error::{ConfigError, Position};
 pub use origin::{Origin, Origins};
 pub use secret::Secret;
 pub use settings::{
-    Address, Credentials, DaemonSettings, DatabaseSettings, S3Settings, Settings, SiteName, SiteSettings, StoreSettings, Tls,
+    Address, Credentials, DaemonSettings, DatabaseSettings, DumpSettings, S3Settings, Settings, SiteName, SiteSettings,
+    StoreSettings, Tls,
 };
 pub use wp_config::{Defined, Layout, WpConfig, WpConfigError};
 

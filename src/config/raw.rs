@@ -68,6 +68,14 @@ pub(super) struct RawDatabase {
     pub(super) name: Option<Spanned<String>>,
     pub(super) tls: Option<Spanned<RawTls>>,
     pub(super) ca_file: Option<Spanned<String>>,
+    pub(super) connections: Option<Spanned<usize>>,
+    pub(super) lock_wait: Option<Spanned<String>>,
+    pub(super) store_wait: Option<Spanned<String>>,
+    pub(super) spool_mib: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub(super) exclude_tables: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) structure_only: Vec<Spanned<String>>,
 }
 
 /// `tls`

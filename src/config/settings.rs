@@ -137,6 +137,38 @@ pub struct DatabaseSettings {
     pub name: String,
     /// Transport security for TCP.
     pub tls: Tls,
+    /// How its dump is taken.
+    pub dump: DumpSettings,
+}
+
+/// How a dump is taken: how gently, and of what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DumpSettings {
+    /// Connections that read at a time, 1 to 16, where the server lets several share one point in time. Default 2.
+    pub connections: usize,
+    /// The longest that the dump may make a statement of the site wait. Default 2 s.
+    pub lock_wait: Duration,
+    /// How long the dump waits for a store that takes nothing, once the spool is full. Default 60 s.
+    pub store_wait: Duration,
+    /// The most disk that packs on their way to the store may take, in bytes. Default 1 GiB.
+    pub spool: u64,
+    /// Tables that are left out: patterns of names (`*`, `?`, `[…]`, `{a,b}`).
+    pub exclude_tables: Vec<String>,
+    /// Tables of which only the definition is captured.
+    pub structure_only: Vec<String>,
+}
+
+impl Default for DumpSettings {
+    fn default() -> Self {
+        Self {
+            connections: 2,
+            lock_wait: Duration::from_secs(2),
+            store_wait: Duration::from_secs(60),
+            spool: 1 << 30,
+            exclude_tables: Vec::new(),
+            structure_only: Vec::new(),
+        }
+    }
 }
 
 /// Where a server listens.

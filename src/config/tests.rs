@@ -59,6 +59,31 @@ fn what_is_given_holds() {
 }
 
 #[test]
+fn how_the_database_is_dumped() {
+    let dump = |lines: &str| site_of(&one_site("", &format!("{DATABASE}\n{lines}"))).database.dump;
+    assert_eq!(dump(""), DumpSettings::default());
+    let lines = "connections = 4\nlock_wait = \"5s\"\nstore_wait = \"10m\"\nspool_mib = 100\nexclude_tables = [\"wp_*_log\"]\nstructure_only = [\"wp_sessions\"]";
+    let expected = DumpSettings {
+        connections: 4,
+        lock_wait: Duration::from_secs(5),
+        store_wait: Duration::from_secs(600),
+        spool: 100 << 20,
+        exclude_tables: vec!["wp_*_log".into()],
+        structure_only: vec!["wp_sessions".into()],
+    };
+    assert_eq!(dump(lines), expected);
+    for (line, part) in [
+        ("connections = 0", "from 1 to 16"),
+        ("lock_wait = \"10ms\"", "from 1 to 60 seconds"),
+        ("spool_mib = 1", "from 64"),
+        ("exclude_tables = [\"a[\"]", "not a pattern"),
+    ] {
+        let error = refused(&one_site("", &format!("{DATABASE}\n{line}")));
+        assert!(error.contains(part), "{line}: {error}");
+    }
+}
+
+#[test]
 fn stores() {
     let store = |lines: &str| {
         let text = one_site("", DATABASE).replace("url = \"file:///srv/backups\"", lines);

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Runner;
 use crate::backup::{RunReport, Trigger};
-use crate::config::{Address, DatabaseSettings, Secret, SiteName, SiteSettings, Tls};
+use crate::config::{Address, DatabaseSettings, DumpSettings, Secret, SiteName, SiteSettings, Tls};
 use crate::error::Exit;
 use crate::progress::{Event, Phase, Progress};
 use crate::repository::ids::RunId;
@@ -33,6 +33,7 @@ pub(super) fn site(name: &str) -> SiteSettings {
             password: Secret::default(),
             name: "wp".into(),
             tls: Tls::Off,
+            dump: DumpSettings::default(),
         },
         schedule: None,
         time_zone: None,

@@ -84,6 +84,8 @@ pub(super) struct Layout {
     /// Whether the rows must be asked for in the key's order. Not where the key holds prefixes of columns: sorting would compare
     /// more than the index does; reading by the index gives its order.
     pub(super) ordered: bool,
+    /// Whether the past versions of its rows are read too (`FOR SYSTEM_TIME ALL`).
+    pub(super) history: bool,
 }
 
 /// One column that an INSERT names: generated ones aren't among them, invisible ones are.
@@ -93,22 +95,55 @@ pub(super) struct Column {
     pub(super) literal: Literal,
     /// The column is FLOAT: as it is, the server would print six digits.
     pub(super) float: bool,
+    /// The column holds whole numbers.
+    pub(super) integer: bool,
 }
 
-/// A table's layout.
-pub(super) async fn layout(session: &mut Session, table: &[u8], mariadb: bool) -> Result<Layout, DatabaseError> {
-    let mut sql = b"SELECT column_name, data_type, column_type, extra FROM information_schema.columns \
+/// The layout of a table, which keeps its history or doesn't.
+pub(super) async fn layout(session: &mut Session, table: &[u8], mariadb: bool, versioned: bool) -> Result<Layout, DatabaseError> {
+    let mut sql = b"SELECT column_name, data_type, column_type, extra, generation_expression FROM information_schema.columns \
                     WHERE table_schema = DATABASE() AND table_name = "
         .to_vec();
     quote(table, &mut sql);
     sql.extend_from_slice(b" ORDER BY ordinal_position");
-    let columns: Vec<Column> = session.all(sql).await?.into_iter().filter_map(|row| column(row, mariadb)).collect();
-    let (index, key, ordered) = key(session, table, &columns).await?;
-    Ok(Layout { columns, key, index, ordered })
+    let rows = session.all(sql).await?;
+    let periods = if versioned && loads_history(session).await? { system_time(&rows) } else { None };
+    let mut columns: Vec<Column> = rows.into_iter().filter_map(|row| column(row, mariadb)).collect();
+    let (index, mut key, ordered) = key(session, table, &columns).await?;
+    let history = periods.is_some();
+    if let Some([start, end]) = periods {
+        columns.push(Column { name: start, literal: Literal::Text, float: false, integer: false });
+        // The versions of a row have its key; the server adds the end of each to the index.
+        key.push(columns.len());
+        columns.push(Column { name: end, literal: Literal::RowEnd, float: false, integer: false });
+    }
+    Ok(Layout { columns, key, index, ordered, history })
+}
+
+/// Whether this server loads rows with their times (MariaDB 10.11 and later).
+async fn loads_history(session: &mut Session) -> Result<bool, DatabaseError> {
+    match session.one("SELECT @@system_versioning_insert_history").await {
+        Ok(_) => Ok(true),
+        Err(DatabaseError::Server { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The names of the columns that hold a row's times; `None` when transactions are kept in their place, which can't be loaded.
+fn system_time(columns: &[RowValues]) -> Option<[Vec<u8>; 2]> {
+    let named = |role: &[u8]| {
+        let column = columns.iter().find(|row| row.get(4).and_then(Option::as_deref) == Some(role))?;
+        Some((column.first()?.clone()?, column.get(1)?.as_deref()? == b"timestamp"))
+    };
+    match (named(b"ROW START"), named(b"ROW END")) {
+        (Some((start, true)), Some((end, true))) => Some([start, end]),
+        (None, None) => Some([b"row_start".to_vec(), b"row_end".to_vec()]),
+        _ => None,
+    }
 }
 
 fn column(row: RowValues, mariadb: bool) -> Option<Column> {
-    let [name, data_type, column_type, extra] = <[_; 4]>::try_from(row).ok()?;
+    let [name, data_type, column_type, extra, _] = <[_; 5]>::try_from(row).ok()?;
     let extra = extra.map(text).unwrap_or_default().to_ascii_uppercase();
     // MySQL's DEFAULT_GENERATED only means that the default is an expression.
     if extra.contains("VIRTUAL GENERATED") || extra.contains("STORED GENERATED") || extra.contains("PERSISTENT") {
@@ -128,7 +163,8 @@ fn column(row: RowValues, mariadb: bool) -> Option<Column> {
         // UUID, INET4, INET6, XMLTYPE and what is to come.
         _ => Literal::Ascii,
     };
-    Some(Column { name: name?, literal, float: data_type == "float" })
+    let integer = matches!(data_type.as_str(), "tinyint" | "smallint" | "mediumint" | "int" | "bigint");
+    Some(Column { name: name?, literal, float: data_type == "float", integer })
 }
 
 fn has_empty_member(column_type: &[u8]) -> bool {

@@ -3,9 +3,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-use futures::TryStreamExt as _;
+use futures::{FutureExt as _, TryStreamExt as _};
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, Opts, OptsBuilder, Row, SslOpts, Value};
+use mysql_async::{Conn, Opts, OptsBuilder, Params, Row, SslOpts, Statement, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::error::DatabaseError;
@@ -27,10 +27,17 @@ const PARTING: Duration = Duration::from_secs(5);
 /// The largest packet of the protocol: rows are read and written whole.
 const MAX_PACKET: usize = 1 << 30;
 
+/// The server's answer to a bulk execution of what can't be executed so.
+const UNSUPPORTED_IN_BULK: u16 = 1295;
+
+/// Lock wait timeout, too many locks, deadlock: what the transaction did so far may be gone.
+const ENDS_TRANSACTION: [u16; 3] = [1205, 1206, 1213];
+
 /// The values of a row as the server's text; `None` is NULL.
 pub(super) type RowValues = Vec<Option<Vec<u8>>>;
 
 /// A connection with its manners.
+#[derive(Debug)]
 pub(super) struct Session {
     conn: Conn,
     settings: DatabaseSettings,
@@ -61,7 +68,25 @@ impl Session {
 
     /// A second session of the same account and schema.
     pub(super) async fn another(&self) -> Result<Self, DatabaseError> {
-        Self::connect(&self.settings, Some(&self.settings.name), self.cancel.clone()).await
+        self.another_under(self.cancel.clone()).await
+    }
+
+    /// The same, ended by another token.
+    pub(super) async fn another_under(&self, cancel: CancellationToken) -> Result<Self, DatabaseError> {
+        Self::connect(&self.settings, Some(&self.settings.name), cancel).await
+    }
+
+    /// Its number on the server.
+    pub(super) fn id(&self) -> u32 {
+        self.conn.id()
+    }
+
+    /// Waits.
+    pub(super) async fn pause(&self, time: Duration) -> Result<(), DatabaseError> {
+        tokio::select! {
+            () = tokio::time::sleep(time) => Ok(()),
+            () = self.cancel.cancelled() => Err(DatabaseError::Cancelled),
+        }
     }
 
     /// Runs a statement that yields no rows.
@@ -74,6 +99,70 @@ impl Session {
         self.run(sql.as_ref(), LOAD).await
     }
 
+    /// As [`Self::execute_long`]; answers how many rows the statement added or changed.
+    pub(super) async fn affected(&mut self, sql: &[u8]) -> Result<u64, DatabaseError> {
+        self.run(sql, LOAD).await?;
+        Ok(self.conn.affected_rows())
+    }
+
+    /// Whether the server takes many rows of values in one execution of a prepared statement (MariaDB). Without that, the driver would execute
+    /// it for each row.
+    pub(super) async fn takes_bulk(&mut self) -> Result<bool, DatabaseError> {
+        let Some(statement) = self.prepared(b"SELECT ?").await? else { return Ok(false) };
+        // In bulk it is refused: the statement yields rows.
+        let tried =
+            guarded(&self.cancel, STATEMENT, || "SELECT ?".into(), self.conn.exec_batch(&statement, [(1,), (2,)])).await?;
+        self.unprepare(statement).await?;
+        match tried {
+            Ok(()) => Ok(false),
+            Err(mysql_async::Error::Server(error)) => Ok(error.code == UNSUPPORTED_IN_BULK),
+            Err(error) => Err(failed(error, b"SELECT ?")),
+        }
+    }
+
+    /// Prepares a statement; `None` when the server refuses to.
+    pub(super) async fn prepared(&mut self, sql: &[u8]) -> Result<Option<Statement>, DatabaseError> {
+        // It waits for whoever changes the table, as the statement itself would.
+        match guarded(&self.cancel, LOAD, || framing::summary(sql), self.conn.prep(sql)).await? {
+            Ok(statement) => Ok(Some(statement)),
+            // Too many parameters, too many statements, a proxy without them: SQL does it, too. But not a transaction that was rolled back.
+            Err(mysql_async::Error::Server(error)) if !ENDS_TRANSACTION.contains(&error.code) => Ok(None),
+            Err(error) => Err(failed(error, sql)),
+        }
+    }
+
+    /// Lets the server forget a prepared statement.
+    pub(super) async fn unprepare(&mut self, statement: Statement) -> Result<(), DatabaseError> {
+        guarded(&self.cancel, STATEMENT, || "closing a statement".into(), self.conn.close(statement))
+            .await?
+            .map_err(|error| failed(error, b""))
+    }
+
+    /// Executes a prepared statement for these rows at once; answers how many rows it added. Only where [`Self::takes_bulk`].
+    pub(super) async fn bulk(&mut self, statement: &Statement, sql: &[u8], rows: Vec<Vec<Value>>) -> Result<u64, DatabaseError> {
+        guarded(&self.cancel, LOAD, || framing::summary(sql), self.conn.exec_batch(statement, rows))
+            .await?
+            .map_err(|error| failed(error, sql))?;
+        Ok(self.conn.affected_rows())
+    }
+
+    /// As [`Self::affected`], with values in place of the statement's `?`, which the driver sends in pieces if they are long. `None` when the server
+    /// prepares no such statement.
+    pub(super) async fn affected_apart(&mut self, sql: &[u8], values: Vec<Vec<u8>>) -> Result<Option<u64>, DatabaseError> {
+        let Some(statement) = self.prepared(sql).await? else { return Ok(None) };
+        // Else the driver or the server reads the text in another way than we do.
+        let understood = usize::from(statement.num_params()) == values.len();
+        let mut done = Ok(());
+        if understood {
+            let values = Params::Positional(values.into_iter().map(Value::Bytes).collect());
+            done = guarded(&self.cancel, LOAD, || framing::summary(sql), self.conn.exec_drop(&statement, values)).await?;
+        }
+        done.map_err(|error| failed(error, sql))?;
+        let added = self.conn.affected_rows();
+        self.unprepare(statement).await?;
+        Ok(understood.then_some(added))
+    }
+
     async fn run(&mut self, sql: &[u8], limit: Duration) -> Result<(), DatabaseError> {
         guarded(&self.cancel, limit, || framing::summary(sql), self.conn.query_drop(sql))
             .await?
@@ -82,8 +171,16 @@ impl Session {
 
     /// All rows of a statement whose result is small by nature.
     pub(super) async fn all(&mut self, sql: impl AsRef<[u8]>) -> Result<Vec<RowValues>, DatabaseError> {
-        let sql = sql.as_ref();
-        let rows: Vec<Row> = guarded(&self.cancel, STATEMENT, || framing::summary(sql), self.conn.query(sql))
+        self.rows_within(sql.as_ref(), STATEMENT).await
+    }
+
+    /// The only row of a statement that may read a whole table.
+    pub(super) async fn one_long(&mut self, sql: impl AsRef<[u8]>) -> Result<Option<RowValues>, DatabaseError> {
+        Ok(self.rows_within(sql.as_ref(), LOAD).await?.into_iter().next())
+    }
+
+    async fn rows_within(&mut self, sql: &[u8], limit: Duration) -> Result<Vec<RowValues>, DatabaseError> {
+        let rows: Vec<Row> = guarded(&self.cancel, limit, || framing::summary(sql), self.conn.query(sql))
             .await?
             .map_err(|error| failed(error, sql))?;
         rows.into_iter().map(values).collect()
@@ -126,11 +223,19 @@ impl Session {
         // The server forgets us either way.
         let _ = tokio::time::timeout(PARTING, self.conn.disconnect()).await;
     }
+}
 
-    /// Where the server is, for messages.
-    pub(super) fn address(&self) -> String {
-        address(&self.settings)
-    }
+/// Makes a session read bytes as they are, without the server's time limits.
+pub(super) async fn prepare(session: &mut Session, mariadb: bool) -> Result<(), DatabaseError> {
+    session.execute("SET NAMES binary").await?;
+    session
+        .execute(
+            "SET SESSION sql_mode='', time_zone='+00:00', sql_quote_show_create=1, net_read_timeout=3600, \
+             net_write_timeout=3600, wait_timeout=86400, lock_wait_timeout=50, \
+             sql_select_limit=18446744073709551615, max_join_size=18446744073709551615, sql_big_selects=1",
+        )
+        .await?;
+    session.execute(if mariadb { "SET SESSION max_statement_time=0" } else { "SET SESSION max_execution_time=0" }).await
 }
 
 type BoxedRows<'a> = std::pin::Pin<Box<dyn futures::Stream<Item = Result<Row, mysql_async::Error>> + Send + 'a>>;
@@ -146,9 +251,12 @@ impl Rows<'_> {
     /// The next row.
     pub(super) async fn next(&mut self) -> Result<Option<RowValues>, DatabaseError> {
         let Some(rows) = &mut self.rows else { return Ok(None) };
-        let row = guarded(self.cancel, ROW, || framing::summary(self.sql), rows.try_next())
-            .await?
-            .map_err(|error| failed(error, self.sql))?;
+        // Most rows are there already: no time limit is set up for them.
+        let row = match rows.try_next().now_or_never() {
+            Some(row) => row,
+            None => guarded(self.cancel, ROW, || framing::summary(self.sql), rows.try_next()).await?,
+        };
+        let row = row.map_err(|error| failed(error, self.sql))?;
         row.map(values).transpose()
     }
 }

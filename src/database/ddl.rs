@@ -58,6 +58,79 @@ pub(super) fn take_counter(create: &[u8]) -> (Vec<u8>, Option<u64>) {
     (create.to_vec(), None)
 }
 
+/// A table's CREATE statement as it is loaded elsewhere, and its AUTO_INCREMENT counter.
+pub(super) fn table(create: &[u8], schema: &[u8], mariadb: bool) -> (Vec<u8>, Option<u64>) {
+    let (create, counter) = take_counter(create);
+    let create = without_schema(&create, schema);
+    (if mariadb { create } else { with_strings_in_hex(&with_inherited_collations(&create)) }, counter)
+}
+
+/// MySQL's text of a table whose expressions hold strings in other character sets: it prints `_latin1'…'` in that character set, in the midst of
+/// UTF-8. In hexadecimal every server reads it alike.
+fn with_strings_in_hex(create: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(create.len());
+    let mut introduced = false;
+    for token in tokens(create) {
+        if introduced && token.text.starts_with(b"'") && !token.text.is_ascii() {
+            out.extend_from_slice(b" 0x");
+            out.extend(unquoted(token.text).iter().flat_map(|byte| format!("{byte:02X}").into_bytes()));
+        } else {
+            out.extend_from_slice(token.text);
+        }
+        introduced = token.kind == Kind::Word && token.text.starts_with(b"_") && !token.is("_utf8mb4") && !token.is("_utf8mb3");
+    }
+    out
+}
+
+/// The value of a string literal as the server prints it.
+fn unquoted(literal: &[u8]) -> Vec<u8> {
+    let inner = literal.get(1..literal.len().saturating_sub(1)).unwrap_or_default();
+    let (mut out, mut bytes) = (Vec::with_capacity(inner.len()), inner.iter().copied());
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'\'' => bytes.next().unwrap_or(byte),
+            b'\\' => match bytes.next() {
+                Some(b'0') => 0,
+                Some(b'n') => b'\n',
+                Some(b'r') => b'\r',
+                Some(b't') => b'\t',
+                Some(b'b') => 8,
+                Some(b'Z') => 0x1a,
+                Some(other) => other,
+                None => byte,
+            },
+            _ => byte,
+        });
+    }
+    out
+}
+
+/// MySQL's text of a table without COLLATE where columns have it from the table: it prints that without CHARACTER SET, but takes it as given
+/// to the column itself, and then prints CHARACTER SET, too.
+fn with_inherited_collations(create: &[u8]) -> Vec<u8> {
+    let list: Vec<Token<'_>> = tokens(create).collect();
+    let is = |at: usize, word: &str| list.get(at).is_some_and(|t| t.is(word));
+    let (mut depth, mut own) = (0u32, None);
+    // `COLLATE x` in a column that has no character set of its own; `COLLATE=x` of the table.
+    let (mut explicit, mut places) = (false, Vec::new());
+    for (at, token) in list.iter().enumerate() {
+        match depth {
+            _ if token.is_symbol(b'(') => depth += 1,
+            _ if token.is_symbol(b')') => depth = depth.saturating_sub(1),
+            0 if token.is("COLLATE") && list.get(at + 1).is_some_and(|t| t.is_symbol(b'=')) => own = list.get(at + 2),
+            1 if token.is_symbol(b',') => explicit = false,
+            1 if token.is("CHARACTER") && is(at + 2, "SET") => explicit = true,
+            1 if token.is("COLLATE") && !explicit => places.push(at),
+            _ => {}
+        }
+    }
+    let Some(own) = own else { return create.to_vec() };
+    let inherited = |at: usize| list.get(at + 2).is_some_and(|t| t.text == own.text);
+    // The word, the blank before it, the blank after it, and the name.
+    let goes = |at: usize| places.iter().any(|place| (place.saturating_sub(1)..=place + 2).contains(&at) && inherited(*place));
+    list.iter().enumerate().filter(|(at, _)| !goes(*at)).flat_map(|(_, token)| token.text).copied().collect()
+}
+
 /// `CREATE …` as `CREATE OR REPLACE …`.
 pub(super) fn or_replace(create: &[u8]) -> Vec<u8> {
     match create.strip_prefix(b"CREATE ") {
@@ -145,6 +218,23 @@ mod tests {
         assert_eq!(plain("select `w``p`.`t`.`w``p` from `x`.`t`"), "select `t`.`w``p` from `x`.`t`");
         let alias = "select `w``p`.`c` from `t` `w``p`";
         assert_eq!(plain(alias), alias);
+    }
+
+    #[test]
+    fn collations_that_come_from_the_table_go() {
+        let create = "CREATE TABLE `t` (\n  `COLLATE x` varchar(5) COLLATE l_ci NOT NULL COMMENT 'a COLLATE l_ci',\n  `b` text CHARACTER SET l COLLATE l_ci,\n  `c` char(1) COLLATE l_bin,\n  `d` int GENERATED ALWAYS AS ((`b` COLLATE l_ci)),\n  KEY (`b`(3))\n) ENGINE=InnoDB DEFAULT CHARSET=l COLLATE=l_ci COMMENT='COLLATE l_ci'";
+        let plain = |text: &str| String::from_utf8(with_inherited_collations(text.as_bytes())).unwrap();
+        assert_eq!(plain(create), create.replacen(" COLLATE l_ci NOT NULL", " NOT NULL", 1));
+        let without = create.replace(" COLLATE=l_ci", "");
+        assert_eq!(plain(&without), without);
+    }
+
+    #[test]
+    fn strings_in_other_character_sets_are_in_hex() {
+        assert_eq!(with_strings_in_hex(b"(concat(`l`,_latin1'\xe9\\'''\\n\\\\'))"), b"(concat(`l`,_latin1 0xE927270A5C))");
+        for same in ["_utf8mb4'é' 'é' COMMENT 'é'", "_latin1'a' `_latin1` 'é'"] {
+            assert_eq!(with_strings_in_hex(same.as_bytes()), same.as_bytes());
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use super::grants;
 use crate::error::{Exit, Explain};
 use crate::repository::byte_text::ByteText;
 
@@ -52,6 +53,12 @@ pub enum DatabaseError {
         table: ByteText,
         /// How it changed.
         what: String,
+    },
+    /// A statement waited for a table that the dump held, so the dump gave way to it. Open a new [`super::Dump`] and read again.
+    #[error("the dump gave way to a statement that waited for one of its tables: {statement}")]
+    GaveWay {
+        /// The statement's beginning.
+        statement: String,
     },
     /// The server answered a statement with an error.
     #[error("{}error {code} from the database server: {message} (statement: {statement})", said_of(object))]
@@ -109,6 +116,14 @@ pub enum DatabaseError {
         /// The entry's name.
         object: ByteText,
     },
+    /// The target server has nothing that it could become there.
+    #[error("{object} can't be restored to this server: {what}")]
+    Uncarried {
+        /// The entry's name.
+        object: ByteText,
+        /// What it is.
+        what: String,
+    },
     /// A statement is longer than the target server takes.
     #[error("{object}: a statement of {bytes} bytes exceeds the server's max_allowed_packet of {limit} bytes")]
     PacketTooLarge {
@@ -118,6 +133,58 @@ pub enum DatabaseError {
         bytes: u64,
         /// The server's limit.
         limit: u64,
+    },
+    /// A table doesn't hold the rows that the snapshot has of it.
+    #[error("{table}: the server took {found} rows of {expected}")]
+    RowsDiffer {
+        /// The table.
+        table: ByteText,
+        /// By the snapshot.
+        expected: u64,
+        /// In the table, or taken from a chunk.
+        found: u64,
+    },
+    /// The server doesn't let the account name another as the definer.
+    #[error("{object}: the account may not make another the definer: {message}")]
+    DefinerDenied {
+        /// The view, routine, trigger or event.
+        object: ByteText,
+        /// The server's words.
+        message: String,
+    },
+    /// Another restore into the same database is under way.
+    #[error("another restore into the database {name:?} is under way")]
+    Busy {
+        /// The target schema.
+        name: String,
+    },
+    /// A schema that a swap needs is there and isn't ours to use.
+    #[error("the database {name:?} is in the way: {why}")]
+    InTheWay {
+        /// The schema.
+        name: String,
+        /// What it is.
+        why: String,
+        /// What to do about it.
+        advice: String,
+    },
+    /// The tables can't be swapped. The live ones are as they were.
+    #[error("{table}: can't be swapped: {why}")]
+    NotSwappable {
+        /// The table or object.
+        table: ByteText,
+        /// Why.
+        why: String,
+    },
+    /// A swap that failed could not put an object of the live schema back: a trigger, mostly.
+    #[error("{object} was dropped for a swap that then failed, and can't be made again; its statement is in {saved}")]
+    ObjectAway {
+        /// The object.
+        object: ByteText,
+        /// The table that keeps its statement.
+        saved: String,
+        /// Why.
+        source: Box<DatabaseError>,
     },
     /// The server's answer isn't what its documentation promises.
     #[error("an answer of the database server makes no sense to us: {what}")]
@@ -155,13 +222,22 @@ impl Explain for DatabaseError {
     fn exit(&self) -> Exit {
         match self {
             Self::Unreachable { .. } | Self::Lost { .. } | Self::Timeout { .. } => Exit::Unavailable,
-            Self::Denied { .. } | Self::MissingRight { .. } => Exit::Denied,
+            // A function or trigger that only a privileged account may create; a definer.
+            Self::Denied { .. } | Self::MissingRight { .. } | Self::DefinerDenied { .. } => Exit::Denied,
+            Self::Server { code: 1227 | 1418 | 1419, .. } => Exit::Denied,
+            Self::Busy { .. } => Exit::Busy,
+            Self::ObjectAway { source, .. } => source.exit(),
+            Self::RowsDiffer { .. } => Exit::Failure,
             Self::UnknownDatabase { .. } => Exit::Config,
             // Too many connections, shutdown in progress, lock wait timeout.
             Self::Server { code: 1040 | 1053 | 1203 | 1205 | 1226, .. } => Exit::Unavailable,
-            Self::Changed { .. } | Self::Server { .. } | Self::SinkStopped => Exit::Failure,
+            Self::Changed { .. } | Self::GaveWay { .. } | Self::Server { .. } | Self::SinkStopped => Exit::Failure,
             Self::Cancelled => Exit::Cancelled,
-            Self::NotEmpty { .. } | Self::PacketTooLarge { .. } => Exit::CannotCreate,
+            Self::NotEmpty { .. }
+            | Self::PacketTooLarge { .. }
+            | Self::InTheWay { .. }
+            | Self::NotSwappable { .. }
+            | Self::Uncarried { .. } => Exit::CannotCreate,
             Self::SystemSchema { .. } => Exit::Usage,
             Self::BadChunk { .. } => Exit::Data,
             Self::Unexpected { .. } => Exit::Internal,
@@ -178,13 +254,38 @@ impl Explain for DatabaseError {
             }
             Self::UnknownDatabase { .. } => "check the database's name in the configuration or wp-config.php".into(),
             Self::MissingRight { grant, .. } => format!("let an administrator run: {grant}"),
-            Self::Changed { .. } => "an update or an administrator is changing tables: run it again when that is over".into(),
+            Self::GaveWay { .. } => {
+                "run it again when that is over; a table whose rows need not be kept can be named in structure_only or exclude_tables".into()
+            }
+            Self::Changed { .. } => {
+                "an update or an administrator is changing tables: run it again when that is over".into()
+            }
             Self::Server { code: 1040 | 1203 | 1226, .. } => "the server has no connection to spare: try again later".into(),
+            // Functions and triggers on a server with a binlog.
+            Self::Server { code: 1418 | 1419, .. } => {
+                "let an administrator run SET GLOBAL log_bin_trust_function_creators = 1 (a managed server: in its parameter group), \
+                 or leave functions and triggers out with --tables"
+                    .into()
+            }
+            Self::DefinerDenied { message, .. } if message.contains(grants::SYSTEM_USER) => {
+                format!("give --definer drop, or let an administrator grant {} ON *.* to the account", grants::SYSTEM_USER)
+            }
+            Self::DefinerDenied { .. } => {
+                "give --definer drop, or let an administrator grant SET USER (MariaDB), SET_ANY_DEFINER and \
+                 ALLOW_NONEXISTENT_DEFINER (MySQL from 8.2) or SET_USER_ID (before) ON *.* to the account"
+                    .into()
+            }
+            Self::RowsDiffer { .. } => "look at the server's log, and restore again".into(),
+            Self::ObjectAway { source, .. } => return source.advice(),
+            Self::Busy { .. } => "wait until it has ended".into(),
+            Self::InTheWay { advice, .. } => advice.clone(),
+            Self::NotSwappable { .. } => "restore with --overwrite, or into a new database".into(),
             Self::Server { code: 1205, .. } => "another session holds a lock on this table: look at SHOW PROCESSLIST".into(),
             Self::Lost { .. } => "look at the server's log for a restart or a killed connection, and run it again".into(),
             Self::Timeout { .. } => "look at SHOW PROCESSLIST on the server for what holds it up".into(),
             Self::NotEmpty { .. } => "name a new database, or give --overwrite to replace what it holds".into(),
             Self::SystemSchema { .. } => "name a database of your own".into(),
+            Self::Uncarried { .. } => "restore to a server of the kind that it comes from".into(),
             Self::BadChunk { .. } => "restore from another snapshot: see `wp-backup-agent snapshots list`".into(),
             Self::PacketTooLarge { bytes, .. } => {
                 // The setting is in multiples of 1024, at most 1 GiB.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::connect::Session;
 use super::error::DatabaseError;
 use super::lex::{Kind, tokens};
-use super::literal::quoted;
+use super::literal::{quote, quoted};
 use crate::repository::entry::{Finding, FindingCode};
 
 /// A GRANT statement on a schema, for a person to run.
@@ -19,6 +19,29 @@ pub(super) fn statement(rights: &str, schema: &str, user: &str) -> String {
 /// An account of this name, as far as a client can tell which: the server knows it by the host it comes from.
 pub(super) fn account_named(user: &str) -> String {
     format!("'{user}'@'localhost'")
+}
+
+/// MySQL's right without which nobody drops views, routines and events of accounts that have it, or makes any in their name.
+pub(super) const SYSTEM_USER: &str = "SYSTEM_USER";
+
+/// The session's account as SQL names a definer, when there may be objects of others that it may not drop.
+pub(super) async fn cannot_drop_all(session: &mut Session) -> Result<Option<Vec<u8>>, DatabaseError> {
+    let known = session.all("SHOW PRIVILEGES").await?;
+    if !known.iter().any(|row| row.first().is_some_and(|name| name.as_deref() == Some(SYSTEM_USER.as_bytes()))) {
+        return Ok(None);
+    }
+    let row = session.one("SELECT CURRENT_USER()").await?;
+    let current = row.and_then(|row| row.into_iter().next()?).unwrap_or_default();
+    let mut sql =
+        format!("SELECT 1 FROM information_schema.user_privileges WHERE privilege_type = '{SYSTEM_USER}' AND grantee = ")
+            .into_bytes();
+    quote(account(&current).as_bytes(), &mut sql);
+    if session.one(sql).await?.is_some() {
+        return Ok(None);
+    }
+    let at = current.iter().rposition(|byte| *byte == b'@').unwrap_or(current.len());
+    let (user, host) = current.split_at(at);
+    Ok(Some([quoted(user), quoted(host.get(1..).unwrap_or_default())].join(b"@".as_slice())))
 }
 
 /// The rights that the account holds on the whole schema, and what else bears on seeing all of it.
@@ -71,14 +94,7 @@ enum Target {
 
 /// What may be missing from a dump by this account, and the GRANT that shows it.
 pub(super) async fn findings(session: &mut Session, mariadb: bool) -> Result<Vec<Finding>, DatabaseError> {
-    let row = session.one("SELECT DATABASE(), CURRENT_USER(), CURRENT_ROLE()").await;
-    let row = match row {
-        Err(DatabaseError::Server { .. }) => session.one("SELECT DATABASE(), CURRENT_USER()").await?,
-        other => other?,
-    };
-    let mut fields = row.unwrap_or_default().into_iter();
-    let mut field = || fields.next().flatten().unwrap_or_default();
-    let (schema, user, role) = (field(), field(), field());
+    let Who { schema, user, role } = who(session).await?;
     let mut show = b"SHOW GRANTS FOR CURRENT_USER()".to_vec();
     // MariaDB shows the active role's rights by itself.
     if !mariadb && !role.is_empty() && role != b"NONE" {
@@ -91,7 +107,7 @@ pub(super) async fn findings(session: &mut Session, mariadb: bool) -> Result<Vec
             rights.take(grant, &schema);
         }
     }
-    let (schema, user) = (String::from_utf8_lossy(&schema).into_owned(), account(&user));
+    let schema = String::from_utf8_lossy(&schema).into_owned();
     let finding = |subject: &str, grant: String| Finding {
         code: FindingCode::NotVisible,
         subject: subject.into(),
@@ -105,15 +121,49 @@ pub(super) async fn findings(session: &mut Session, mariadb: bool) -> Result<Vec
     }
     // One of these shows that a routine is there; a body that is hidden then is a finding of its own.
     if !rights.all_routines && !["EXECUTE", "ALTER ROUTINE", "CREATE ROUTINE"].iter().any(|right| rights.has(right)) {
-        // The right that shows bodies, too. It doesn't let the account call anything.
-        let grant = if mariadb {
-            format!("GRANT SELECT ON mysql.proc TO {user}")
-        } else {
-            format!("GRANT SHOW_ROUTINE ON *.* TO {user}")
-        };
-        findings.push(finding("functions and procedures", grant));
+        findings.push(finding("functions and procedures", to_see_routines(session).await?));
     }
     Ok(findings)
+}
+
+/// The GRANT that shows views' definitions.
+pub(super) async fn to_see_views(session: &mut Session) -> Result<String, DatabaseError> {
+    let Who { schema, user, .. } = who(session).await?;
+    Ok(statement("SELECT, SHOW VIEW", &String::from_utf8_lossy(&schema), &user))
+}
+
+/// The GRANT that shows routines with their bodies. It doesn't let the account call anything.
+pub(super) async fn to_see_routines(session: &mut Session) -> Result<String, DatabaseError> {
+    let Who { schema, user, .. } = who(session).await?;
+    let version = session.one("SELECT VERSION()").await?.and_then(|row| row.into_iter().next()?).unwrap_or_default();
+    if !version.to_ascii_lowercase().windows(7).any(|word| word == b"mariadb") {
+        return Ok(format!("GRANT SHOW_ROUTINE ON *.* TO {user}"));
+    }
+    // The right is there from 11.3 on. Before, everybody who may read this table may read them.
+    let known = session.all("SHOW PRIVILEGES").await?;
+    let is_known = known.iter().any(|row| row.first().is_some_and(|name| name.as_deref() == Some(b"Show Create Routine")));
+    Ok(match is_known {
+        true => statement("SHOW CREATE ROUTINE", &String::from_utf8_lossy(&schema), &user),
+        false => format!("GRANT SELECT ON mysql.proc TO {user}"),
+    })
+}
+
+/// The session's schema and account, as a GRANT names it, and its role.
+struct Who {
+    schema: Vec<u8>,
+    user: String,
+    role: Vec<u8>,
+}
+
+async fn who(session: &mut Session) -> Result<Who, DatabaseError> {
+    let row = match session.one("SELECT DATABASE(), CURRENT_USER(), CURRENT_ROLE()").await {
+        // A server without roles.
+        Err(DatabaseError::Server { .. }) => session.one("SELECT DATABASE(), CURRENT_USER()").await?,
+        other => other?,
+    };
+    let mut fields = row.unwrap_or_default().into_iter();
+    let mut field = || fields.next().flatten().unwrap_or_default();
+    Ok(Who { schema: field(), user: account(&field()), role: field() })
 }
 
 /// `user@host` with quotes.

@@ -3,7 +3,7 @@
 //! A table that is renamed, swapped or rebuilt while the snapshot is open gives no error and wrong or no rows. Nothing single tells all of
 //! that: InnoDB's table id misses instant ALTERs, the time of creation misses TRUNCATE, neither sees triggers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::catalog::{self, Listed, text};
 use super::connect::{RowValues, Session};
@@ -21,7 +21,17 @@ pub(super) struct Identity {
     definition: Result<[u8; 32], u16>,
 }
 
-/// The whole schema.
+/// What a fence is about.
+#[derive(Debug)]
+pub(super) struct Scope<'a> {
+    pub(super) schema: &'a str,
+    /// What isn't captured at all.
+    pub(super) left_out: &'a BTreeSet<Vec<u8>>,
+    /// Tables whose rows aren't captured: they may be emptied or rebuilt as they like.
+    pub(super) structure_only: &'a BTreeSet<Vec<u8>>,
+}
+
+/// The schema, as far as it is captured.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fence {
     tables: BTreeMap<Vec<u8>, Identity>,
@@ -32,17 +42,22 @@ pub(super) struct Fence {
 }
 
 const TRIGGERS: &str = "SELECT trigger_name, event_object_table, action_timing, event_manipulation, action_order, created, \
-                        MD5(action_statement) FROM information_schema.triggers WHERE trigger_schema = DATABASE()";
-const ROUTINES: &str = "SELECT CONCAT(routine_type, ' ', routine_name), last_altered FROM information_schema.routines \
+                        SHA2(action_statement, 256) FROM information_schema.triggers WHERE trigger_schema = DATABASE()";
+const ROUTINES: &str = "SELECT CONCAT(routine_type, ' ', routine_name), last_altered, SHA2(routine_definition, 256) FROM information_schema.routines \
                         WHERE routine_schema = DATABASE()";
-const EVENTS: &str = "SELECT event_name, last_altered FROM information_schema.events WHERE event_schema = DATABASE()";
+const EVENTS: &str =
+    "SELECT event_name, last_altered, SHA2(event_definition, 256) FROM information_schema.events WHERE event_schema = DATABASE()";
 
 impl Fence {
     /// What the schema is now.
-    pub(super) async fn read(session: &mut Session, list: &[Listed]) -> Result<Self, DatabaseError> {
+    pub(super) async fn read(session: &mut Session, list: &[Listed], scope: &Scope<'_>) -> Result<Self, DatabaseError> {
         let mut tables = BTreeMap::new();
         for listed in list {
-            tables.insert(listed.name.clone(), identity(session, listed).await?);
+            let mut identity = identity(session, listed).await?;
+            if scope.structure_only.contains(&listed.name) {
+                identity.created = None;
+            }
+            tables.insert(listed.name.clone(), identity);
         }
         let mut objects = BTreeMap::new();
         for (kind, sql) in [("trigger", TRIGGERS), ("routine", ROUTINES), ("event", EVENTS)] {
@@ -51,7 +66,19 @@ impl Fence {
                 objects.insert((kind, name), row);
             }
         }
-        Ok(Self { tables, ids: table_ids(session).await?, objects })
+        Ok(Self { tables, ids: table_ids(session, scope).await?, objects })
+    }
+
+    /// Whether the account has the PROCESS right: then it sees InnoDB's table ids, and other accounts' sessions.
+    pub(super) async fn sees_all(session: &mut Session) -> Result<bool, DatabaseError> {
+        for view in ["INNODB_SYS_TABLES", "INNODB_TABLES"] {
+            match session.all(format!("SELECT 1 FROM information_schema.{view} LIMIT 1")).await {
+                Ok(_) => return Ok(true),
+                Err(DatabaseError::Server { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
     }
 
     /// Whether a table is still what it was; to be asked while our metadata lock holds it.
@@ -116,20 +143,24 @@ async fn identity(session: &mut Session, listed: &Listed) -> Result<Identity, Da
 }
 
 /// InnoDB's ids, under either name of its dictionary; `None` without the PROCESS right.
-async fn table_ids(session: &mut Session) -> Result<Option<BTreeMap<Vec<u8>, Vec<u8>>>, DatabaseError> {
+async fn table_ids(session: &mut Session, scope: &Scope<'_>) -> Result<Option<BTreeMap<Vec<u8>, Vec<u8>>>, DatabaseError> {
+    let Some(schema) = file_name(scope.schema.as_bytes()) else { return Ok(None) };
+    let loose: Vec<_> = scope.left_out.iter().chain(scope.structure_only).filter_map(|name| file_name(name)).collect();
     for view in ["INNODB_SYS_TABLES", "INNODB_TABLES"] {
-        // InnoDB's names are in the file system's encoding.
         let sql = format!(
-            "SELECT name, table_id FROM information_schema.{view} \
-             WHERE SUBSTRING_INDEX(CAST(name AS BINARY), '/', 1) = CAST(CONVERT(DATABASE() USING filename) AS BINARY)"
+            "SELECT name, table_id FROM information_schema.{view} WHERE SUBSTRING_INDEX(CAST(name AS BINARY), '/', 1) = '{schema}'"
         );
         match session.all(sql).await {
             Ok(rows) => {
                 let pair = |row: RowValues| {
                     let [name, id] = <[_; 2]>::try_from(row).ok()?;
-                    // Full-text indexes have tables of their own, which come and go.
-                    let name = name.filter(|name| !name.windows(5).any(|w| w == b"/FTS_" || w == b"/fts_"))?;
-                    Some((name, id?))
+                    let name = name?;
+                    // A partition's name follows its table's after a #.
+                    let table = name.split(|b| *b == b'/').nth(1)?.split(|b| *b == b'#').next()?;
+                    // Full-text indexes have tables of their own, which come and go; so have changes of tables under way.
+                    let own = table.is_empty() || table.to_ascii_uppercase().starts_with(b"FTS_");
+                    let loose = loose.iter().any(|loose| loose.as_bytes() == table);
+                    (!own && !loose).then_some((name, id?))
                 };
                 return Ok(Some(rows.into_iter().filter_map(pair).collect()));
             }
@@ -138,6 +169,16 @@ async fn table_ids(session: &mut Session) -> Result<Option<BTreeMap<Vec<u8>, Vec
         }
     }
     Ok(None)
+}
+
+/// A name as the server writes it in file names, where that is simple: ASCII.
+fn file_name(name: &[u8]) -> Option<String> {
+    let encoded = |byte: &u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => Some(char::from(*byte).to_string()),
+        0..0x80 => Some(format!("@{byte:04x}")),
+        _ => None,
+    };
+    name.iter().map(encoded).collect()
 }
 
 /// The server's errors that mean that a definition changed under the snapshot.
@@ -153,4 +194,16 @@ pub(super) fn as_change(error: DatabaseError, table: &[u8]) -> DatabaseError {
         _ => what.to_owned(),
     };
     DatabaseError::Changed { table: ByteText::from(table), what }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_as_file_names() {
+        assert_eq!(file_name(b"wp_Blog1").as_deref(), Some("wp_Blog1"));
+        assert_eq!(file_name(b"my-blog #2").as_deref(), Some("my@002dblog@0020@00232"));
+        assert_eq!(file_name("bl\u{f6}g".as_bytes()), None);
+    }
 }

@@ -20,6 +20,9 @@ pub(super) enum Literal {
     Hex,
     /// MySQL's JSON, which refuses text of the binary character set.
     Json,
+    /// The time until which a version of a row holds (MariaDB). What holds still has the end of time in its place, which isn't the same
+    /// on all servers.
+    RowEnd,
 }
 
 /// The letter after the backslash, 0 for bytes that stand for themselves.
@@ -35,9 +38,35 @@ const ESCAPES: [u8; 256] = {
     table
 };
 
+/// The byte that a letter after the backslash stands for.
+const ESCAPED: [Option<u8>; 256] = {
+    let (mut table, mut byte) = ([None; 256], 0);
+    while byte < 256 {
+        if ESCAPES[byte] != 0 {
+            table[ESCAPES[byte] as usize] = Some(byte as u8);
+        }
+        byte += 1;
+    }
+    table
+};
+
+const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+/// What a hexadecimal digit stands for, 16 for bytes that aren't one of [`DIGITS`].
+const DIGIT: [u8; 256] = {
+    let (mut table, mut digit) = ([16; 256], 0);
+    while digit < 16 {
+        table[DIGITS[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    table
+};
+
 const ASCII: &[u8] = b"_latin1";
 const JSON_BEFORE: &[u8] = b"CONVERT(";
 const JSON_AFTER: &[u8] = b" USING utf8mb4)";
+/// The last microsecond of 31 and of 32 bits of seconds.
+const ENDS_OF_TIME: [&[u8]; 2] = [b"2038-01-19 03:14:07.999999", b"2106-02-07 06:28:15.999999"];
+const HOLDS_STILL: &[u8] = b"DEFAULT";
 
 impl Literal {
     /// Appends a value; `None` is NULL.
@@ -51,14 +80,14 @@ impl Literal {
                     out.extend_from_slice(b"e0");
                 }
             }
-            Self::Text | Self::Enum { .. } => quote(value, out),
+            Self::RowEnd if ENDS_OF_TIME.contains(&value) => out.extend_from_slice(HOLDS_STILL),
+            Self::Text | Self::Enum { .. } | Self::RowEnd => quote(value, out),
             Self::Ascii => {
                 out.extend_from_slice(ASCII);
                 quote(value, out);
             }
             Self::Hex if value.is_empty() => out.extend_from_slice(b"''"),
             Self::Hex => {
-                const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
                 out.reserve(value.len() * 2 + 2);
                 out.extend_from_slice(b"0x");
                 out.extend(value.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]));
@@ -77,7 +106,8 @@ impl Literal {
         match self {
             Self::Number => value.len(),
             Self::Double => value.len() + if has_exponent(value) { 0 } else { 2 },
-            Self::Text | Self::Enum { .. } => quoted_size(value),
+            Self::RowEnd if ENDS_OF_TIME.contains(&value) => HOLDS_STILL.len(),
+            Self::Text | Self::Enum { .. } | Self::RowEnd => quoted_size(value),
             Self::Ascii => ASCII.len() + quoted_size(value),
             Self::Hex => 2 + 2 * value.len(),
             Self::Json => JSON_BEFORE.len() + quoted_size(value) + JSON_AFTER.len(),
@@ -119,6 +149,39 @@ pub(super) fn quoted(name: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The byte that a letter after a backslash stands for.
+pub(super) fn unescaped(letter: u8) -> Option<u8> {
+    ESCAPED[usize::from(letter)]
+}
+
+/// The value of a string literal that [`quote`] wrote; `None` of any other.
+pub(super) fn unquote(literal: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = literal.strip_prefix(b"'")?.strip_suffix(b"'")?;
+    let mut value = Vec::with_capacity(rest.len());
+    while let Some(at) = memchr::memchr2(b'\\', b'\'', rest) {
+        let (plain, tail) = rest.split_at(at);
+        value.extend_from_slice(plain);
+        let Some(([b'\\', letter], tail)) = tail.split_first_chunk() else { return None };
+        value.push(unescaped(*letter)?);
+        rest = tail;
+    }
+    value.extend_from_slice(rest);
+    Some(value)
+}
+
+/// The value of a literal of bytes; `None` of any other.
+pub(super) fn from_hex(literal: &[u8]) -> Option<Vec<u8>> {
+    let digits = literal.strip_prefix(b"0x").filter(|digits| digits.len() % 2 == 0)?;
+    let mut value = Vec::with_capacity(digits.len() / 2);
+    let mut all = 0;
+    for pair in digits.chunks_exact(2) {
+        let [high, low] = [DIGIT[usize::from(*pair.first()?)], DIGIT[usize::from(*pair.last()?)]];
+        all |= high | low;
+        value.push(high << 4 | low & 15);
+    }
+    (all < 16).then_some(value)
+}
+
 fn has_exponent(value: &[u8]) -> bool {
     value.iter().any(|b| matches!(b, b'e' | b'E'))
 }
@@ -147,7 +210,28 @@ mod tests {
         assert_eq!(written(Literal::Hex, b""), "''");
         assert_eq!(written(Literal::Hex, b"\x00\xff"), "0x00FF");
         assert_eq!(written(Literal::Json, b"{}"), "CONVERT('{}' USING utf8mb4)");
+        assert_eq!(written(Literal::RowEnd, b"2106-02-07 06:28:15.999999"), "DEFAULT");
+        assert_eq!(written(Literal::RowEnd, b"2024-01-01 00:00:00.000001"), "'2024-01-01 00:00:00.000001'");
         assert_eq!(quoted(b"a`b"), b"`a``b`");
+    }
+
+    #[test]
+    fn each_byte_is_quoted_as_it_must_at_any_place() {
+        for byte in 0..=255u8 {
+            for place in 0..40 {
+                let mut value = vec![b'a'; 40];
+                value[place] = byte;
+                let mut expected = b"'".to_vec();
+                for b in &value {
+                    let escaped = ESCAPES[usize::from(*b)];
+                    expected.extend(if escaped == 0 { vec![*b] } else { vec![b'\\', escaped] });
+                }
+                expected.push(b'\'');
+                let mut out = Vec::new();
+                quote(&value, &mut out);
+                assert_eq!(out, expected, "byte {byte} at {place}");
+            }
+        }
     }
 
     proptest! {
@@ -158,6 +242,32 @@ mod tests {
                 literal.write(value.as_deref(), &mut out);
                 prop_assert_eq!(out.len(), literal.size(value.as_deref()));
             }
+        }
+
+        #[test]
+        fn other_literals_have_no_value_here(text in "(0x)?'?[0-9A-Fa-z\\\\']{0,9}'?") {
+            if let Some(value) = from_hex(text.as_bytes()) {
+                let mut out = b"0x".to_vec();
+                value.iter().for_each(|byte| out.extend_from_slice(format!("{byte:02X}").as_bytes()));
+                prop_assert_eq!(out, text.as_bytes());
+            }
+            if let Some(value) = unquote(text.as_bytes()) {
+                let mut out = Vec::new();
+                quote(&value, &mut out);
+                prop_assert_eq!(out, text.as_bytes());
+            }
+        }
+
+        #[test]
+        fn literals_go_back(value in proptest::collection::vec(any::<u8>(), 1..40)) {
+            let mut out = Vec::new();
+            quote(&value, &mut out);
+            prop_assert_eq!(unquote(&out), Some(value.clone()));
+            prop_assert_eq!(from_hex(&out), None);
+            out.clear();
+            Literal::Hex.write(Some(&value), &mut out);
+            prop_assert_eq!(from_hex(&out), Some(value));
+            prop_assert_eq!(unquote(&out), None);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! [`Dump`] reads over one connection and yields [`crate::repository::entry::TableEntry`]s in loading order. The concatenation of their
 //! chunks is what `mysql --binary-mode --comments` loads; [`Loader`] loads them one by one.
 
+mod apart;
 mod boundary;
 mod catalog;
 mod connect;
@@ -12,15 +13,28 @@ mod error;
 mod framing;
 mod grants;
 mod identity;
+mod late_keys;
 mod lex;
 mod literal;
 mod load;
+mod object_sql;
 mod objects;
+mod query;
+mod readers;
 mod rows;
 mod script;
+mod selection;
+mod snapshot;
+mod swap;
+mod table;
+mod vendor;
 mod views;
+mod watch;
 
 pub use dump::{Dump, DumpSink, DumpStats, EachRow, SinkStopped};
 pub use error::DatabaseError;
 pub use framing::{Statements, statements};
-pub use load::Loader;
+pub use load::{DEFAULT_CONNECTIONS, Existing, LoadOptions, Loaded, Loader, Names};
+pub use object_sql::{Definer, table_of_trigger, with_definer};
+pub use swap::{Swap, Swapped};
+pub use vendor::{Adapted, Adapter, Maker, Uncarried, Vendor};

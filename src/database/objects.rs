@@ -4,6 +4,7 @@ use super::catalog::text;
 use super::connect::{RowValues, Session};
 use super::ddl;
 use super::error::DatabaseError;
+use super::grants;
 use super::literal::quoted;
 use super::script::{self, Creation};
 use crate::repository::entry::TableItem;
@@ -12,9 +13,11 @@ use crate::repository::entry::TableItem;
 #[derive(Debug)]
 pub(super) struct Named {
     pub(super) item: TableItem,
-    /// What SHOW CREATE calls its kind.
-    kind: String,
+    /// What SHOW CREATE and DROP call its kind.
+    pub(super) kind: String,
     pub(super) name: Vec<u8>,
+    /// The table that a trigger is on.
+    pub(super) table: Option<Vec<u8>>,
 }
 
 /// An object's chunk.
@@ -60,7 +63,8 @@ pub(super) async fn events(session: &mut Session) -> Result<Vec<Named>, Database
 fn named(item: TableItem, row: RowValues) -> Option<Named> {
     let mut fields = row.into_iter();
     let (kind, name) = (fields.next()??, fields.next()??);
-    Some(Named { item, kind: text(kind), name })
+    let table = if item == TableItem::Trigger { fields.next()? } else { None };
+    Some(Named { item, kind: text(kind), name, table })
 }
 
 /// Reads one object. `schema_collation` is the schema's own of today.
@@ -77,6 +81,10 @@ pub(super) async fn read(
             let what = format!("the {} was dropped", named.kind.to_lowercase());
             return Err(DatabaseError::Changed { table: named.name.as_slice().into(), what });
         }
+        // Interrupted, a lock not had in time, out of memory: passing, and no reason to go on without it.
+        Err(error @ DatabaseError::Server { code: 1317 | 1205 | 1213 | 3024 | 1969 | 1037 | 1038 | 1041, .. }) => {
+            return Err(error.of(&named.name));
+        }
         Err(DatabaseError::Server { code, message, .. }) => return Ok(Err(Unreadable(format!("error {code}: {message}")))),
         Err(error) => return Err(error),
     };
@@ -86,11 +94,8 @@ pub(super) async fn read(
     let time_zone = if named.item == TableItem::Event { field() } else { None };
     let (create, client_charset, connection_collation, collation) = (field(), field(), field(), field());
     let Some(create) = create else {
-        let kind = named.kind.to_lowercase();
-        let why = format!(
-            "the account may not see the {kind}'s body: it needs the right SHOW CREATE ROUTINE (MariaDB from 11.3), SHOW_ROUTINE (MySQL), or SELECT on mysql.proc"
-        );
-        return Ok(Err(Unreadable(why)));
+        let (kind, grant) = (named.kind.to_lowercase(), grants::to_see_routines(session).await?);
+        return Ok(Err(Unreadable(format!("the account may not see the {kind}'s body; to let it: {grant}"))));
     };
     let creation = Creation {
         sql_mode,

@@ -31,11 +31,13 @@ pub(super) fn session(schema_charset: &[u8], schema_collation: &[u8]) -> Vec<u8>
     let save = "SET @saved_client=@@character_set_client, @saved_results=@@character_set_results, \
                 @saved_collation=@@collation_connection, @saved_mode=@@sql_mode, @saved_zone=@@time_zone, \
                 @saved_foreign=@@foreign_key_checks, @saved_unique=@@unique_checks \
-                /*M!100201 , @saved_checks=@@check_constraint_checks, @saved_strict=@@innodb_strict_mode*/";
+                /*M!100201 , @saved_checks=@@check_constraint_checks, @saved_strict=@@innodb_strict_mode*/ \
+                /*M!101100 , @saved_history=@@system_versioning_insert_history*/";
     // Constraints held when the rows were stored; CHECKs that depend on the time need not hold again. MariaDB's bulk insert, which
     // unchecked unique keys bring with them, has lost rows: there they stay checked.
     let checks = "SET time_zone='+00:00', foreign_key_checks=0, unique_checks=0 \
-                  /*M!100201 , unique_checks=1, check_constraint_checks=0, innodb_strict_mode=0*/";
+                  /*M!100201 , unique_checks=1, check_constraint_checks=0, innodb_strict_mode=0*/ \
+                  /*M!101100 , system_versioning_insert_history=1*/";
     frame(&[save.as_bytes(), ROWS_CHARSET.as_bytes(), MODE.as_bytes(), checks.as_bytes(), &alter])
 }
 
@@ -43,7 +45,8 @@ pub(super) fn session(schema_charset: &[u8], schema_collation: &[u8]) -> Vec<u8>
 pub(super) fn session_end() -> Vec<u8> {
     frame(&[
         "SET time_zone=@saved_zone, foreign_key_checks=@saved_foreign, unique_checks=@saved_unique, sql_mode=@saved_mode \
-             /*M!100201 , check_constraint_checks=@saved_checks, innodb_strict_mode=@saved_strict*/",
+             /*M!100201 , check_constraint_checks=@saved_checks, innodb_strict_mode=@saved_strict*/ \
+             /*M!101100 , system_versioning_insert_history=@saved_history*/",
         "SET character_set_client=@saved_client, character_set_results=@saved_results, collation_connection=@saved_collation",
     ])
 }

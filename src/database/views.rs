@@ -6,6 +6,7 @@ use super::catalog::{Kind, Listed};
 use super::connect::Session;
 use super::ddl;
 use super::error::DatabaseError;
+use super::grants;
 use super::identity::as_change;
 use super::lex::tokens;
 use super::literal::{identifier, quote, quoted};
@@ -21,6 +22,13 @@ pub(super) struct View {
     pub(super) definer: Option<Vec<u8>>,
     /// Every name that its definition quotes.
     mentions: BTreeSet<Vec<u8>>,
+}
+
+impl View {
+    /// Whether its definition names this table.
+    pub(super) fn mentions(&self, name: &[u8]) -> bool {
+        self.mentions.contains(&quoted(name))
+    }
 }
 
 /// All views in an order in which they can be made, and those that can't.
@@ -43,7 +51,8 @@ async fn view(session: &mut Session, name: &[u8], schema: &[u8]) -> Result<Resul
     let row = match session.one([b"SHOW CREATE VIEW ", quoted(name).as_slice()].concat()).await {
         Ok(row) => row.unwrap_or_default(),
         Err(DatabaseError::Server { code: 1142, message, .. }) => {
-            return Ok(Err(Unreadable(format!("{message}: the account needs the rights SELECT and SHOW VIEW"))));
+            let grant = grants::to_see_views(session).await?;
+            return Ok(Err(Unreadable(format!("{message}; to let the account see it: {grant}"))));
         }
         Err(error @ DatabaseError::Server { code: 1146 | 1412, .. }) => return Err(as_change(error, name)),
         Err(DatabaseError::Server { code, message, .. }) => return Ok(Err(Unreadable(format!("error {code}: {message}")))),

@@ -80,12 +80,23 @@ pub enum RepositoryError {
     /// The run took longer than its reading of the store may be trusted.
     #[error("the run took longer than half the grace period, so what it reuses may have been pruned")]
     TooOld,
+    /// The store took nothing, and there is no more room for packs to wait in.
+    #[error("the store took nothing for {seconds} s, and the spool of {spool} bytes is full")]
+    StoreTooSlow {
+        /// How long it was waited for, in seconds.
+        seconds: u64,
+        /// The spool's limit, in bytes.
+        spool: u64,
+    },
     /// The zstd library failed.
     #[error("compressing failed")]
     Compress(#[source] std::io::Error),
     /// A pack did not read back as it was written: bad memory or a bug.
     #[error("a pack did not read back as it was written ({0}); nothing of it was sent")]
     ReadBack(String),
+    /// The system gives no threads.
+    #[error("starting a thread failed")]
+    Threads(#[source] std::io::Error),
     /// A background task ended without an answer.
     #[error("a background task ended early")]
     Task,
@@ -118,7 +129,8 @@ impl Explain for RepositoryError {
             Self::Damaged { .. } | Self::Newer { .. } => Exit::Data,
             Self::NoSnapshot { .. } => Exit::NoInput,
             Self::Ambiguous { .. } => Exit::Usage,
-            Self::TooOld => Exit::Failure,
+            Self::TooOld | Self::Threads(_) => Exit::Failure,
+            Self::StoreTooSlow { .. } => Exit::Unavailable,
             Self::Compress(_) | Self::ReadBack(_) | Self::Task => Exit::Internal,
             Self::Cancelled => Exit::Cancelled,
         }
@@ -142,6 +154,10 @@ impl Explain for RepositoryError {
             Self::NoSnapshot { .. } => "see `wp-backup-agent snapshots list`".into(),
             Self::Ambiguous { .. } => "give more digits of the id".into(),
             Self::TooOld => "start it again; it goes on from what was uploaded".into(),
+            Self::StoreTooSlow { .. } => {
+                "look at the way to the store; site.database.spool_mib and store_wait set what it is given before the database is let go".into()
+            }
+            Self::Threads(_) => "raise the limit of tasks (TasksMax= of the unit, ulimit -u)".into(),
             Self::ReadBack(_) => "test this machine's memory; then run again".into(),
             Self::State { .. } | Self::Compress(_) | Self::Task | Self::Cancelled => return None,
         })

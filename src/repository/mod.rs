@@ -3,6 +3,7 @@
 mod buffers;
 pub mod byte_text;
 mod chunk_table;
+mod codec;
 pub mod draft;
 pub mod entry;
 mod error;
@@ -12,6 +13,7 @@ pub mod known;
 pub mod layout;
 pub mod list;
 pub mod manifest;
+pub mod outbox;
 pub mod pack;
 pub mod reader;
 pub mod snapshots;

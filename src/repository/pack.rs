@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
 use super::buffers::Buffers;
+use super::codec::Codec;
 use super::error::RepositoryError;
 use super::ids::{ChunkId, PackName, RunId};
 use crate::storage::Sha256;
@@ -20,10 +21,6 @@ pub(crate) const PACK_CHUNKS: usize = 1 << 16;
 pub(crate) const FRAME_TARGET: usize = 1 << 20;
 /// A frame of more than one chunk never holds more bytes of tar than this.
 pub(crate) const FRAME_LIMIT: usize = 2 << 20;
-/// No frame holds more plain bytes than this.
-const LARGEST_FRAME: u64 = 5 << 30;
-/// The compression level: 3 passes incompressible media at several GB/s and text at 0.4 GB/s a core.
-const LEVEL: i32 = 3;
 
 const BLOCK: usize = 512;
 const TOC_MEMBER: &str = "toc.json";
@@ -96,20 +93,10 @@ pub(crate) struct Frame {
     pub(crate) members: Vec<Member>,
 }
 
-/// Compresses a frame into `stored`: a frame of its own that any zstd decoder reads, with its content's size and
-/// checksum. The plain bytes come back for use as a buffer.
-pub(crate) fn compress(raw: RawFrame, mut stored: Vec<u8>) -> Result<(Frame, Vec<u8>), RepositoryError> {
-    compress_bytes(&raw.tar, &mut stored)?;
+/// Compresses a frame into `stored`. The plain bytes come back for use as a buffer.
+pub(crate) fn compress(codec: &mut Codec, raw: RawFrame, mut stored: Vec<u8>) -> Result<(Frame, Vec<u8>), RepositoryError> {
+    codec.compress(&raw.tar, &mut stored)?;
     Ok((Frame { stored, members: raw.members }, raw.tar))
-}
-
-fn compress_bytes(plain: &[u8], stored: &mut Vec<u8>) -> Result<(), RepositoryError> {
-    let mut compressor = zstd::bulk::Compressor::new(LEVEL).map_err(RepositoryError::Compress)?;
-    compressor.include_checksum(true).map_err(RepositoryError::Compress)?;
-    stored.clear();
-    stored.reserve_exact(zstd::zstd_safe::compress_bound(plain.len()));
-    compressor.compress_to_buffer(plain, stored).map_err(RepositoryError::Compress)?;
-    Ok(())
 }
 
 /// The table of contents: the last member of a pack.
@@ -143,6 +130,11 @@ impl PackBuilder {
         self.toc.chunks.is_empty()
     }
 
+    /// Stored bytes so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.stored.len() as u64
+    }
+
     pub(crate) fn is_ripe(&self) -> bool {
         self.stored.len() >= PACK_TARGET || self.toc.chunks.len() >= PACK_CHUNKS
     }
@@ -162,7 +154,7 @@ impl PackBuilder {
     }
 
     /// Closes the pack, reads all of it back as a restore would, and names it. Its buffer comes back to `packs` once it is sent.
-    pub(crate) fn seal(mut self, packs: &Buffers, frames: &Buffers) -> Result<SealedPack, RepositoryError> {
+    pub(crate) fn seal(mut self, codec: &mut Codec, packs: &Buffers) -> Result<SealedPack, RepositoryError> {
         let json = serde_json::to_vec(&self.toc).map_err(|e| RepositoryError::ReadBack(e.to_string()))?;
         let mut last = Vec::with_capacity(member_bytes(json.len()) + 2 * BLOCK);
         push_member(&mut last, TOC_MEMBER, &json);
@@ -170,7 +162,7 @@ impl PackBuilder {
         // Two empty blocks end a tar.
         last.resize(last.len() + 2 * BLOCK, 0);
         let plain = std::mem::take(&mut last);
-        compress_bytes(&plain, &mut last)?;
+        codec.compress(&plain, &mut last)?;
         let (offset, length) = (self.stored.len() as u64, last.len() as u64);
         self.stored.extend_from_slice(&last);
         self.stored.extend_from_slice(&SKIPPABLE.to_le_bytes());
@@ -178,9 +170,7 @@ impl PackBuilder {
         self.stored.extend_from_slice(&offset.to_le_bytes());
         self.stored.extend_from_slice(&length.to_le_bytes());
         self.stored.extend_from_slice(TRAILER_MARK);
-        let mut plain = frames.take();
-        read_back(&self.stored, &self.toc, &mut plain)?;
-        frames.give(plain);
+        read_back(codec, &self.stored, &self.toc)?;
         Ok(SealedPack {
             name: PackName::of(&self.stored),
             sha256: sha2::Sha256::digest(&self.stored).into(),
@@ -200,15 +190,15 @@ pub(crate) struct SealedPack {
 }
 
 /// Decompresses and hashes all that the table of contents names: bad memory never gets committed.
-fn read_back(stored: &[u8], toc: &Toc, plain: &mut Vec<u8>) -> Result<(), RepositoryError> {
+fn read_back(codec: &mut Codec, stored: &[u8], toc: &Toc) -> Result<(), RepositoryError> {
     let bad = |detail: &str| RepositoryError::ReadBack(detail.to_owned());
-    if read_toc(stored).map_err(|e| bad(&e.to_string()))? != *toc {
+    if read_toc(codec, stored).map_err(|e| bad(&e.to_string()))? != *toc {
         return Err(bad("its table of contents differs"));
     }
     let mut chunks = toc.chunks.iter().peekable();
     for (number, &(offset, length)) in toc.frames.iter().enumerate() {
         let frame = slice(stored, offset, length).ok_or_else(|| bad("a frame is out of bounds"))?;
-        decompress_into(frame, u64::MAX, plain).map_err(|detail| bad(&detail))?;
+        let plain = codec.read(frame, u64::MAX).map_err(|detail| bad(&detail))?;
         while let Some(&(id, size, _, at)) = chunks.next_if(|c| c.2 as usize == number) {
             let content = slice(plain, at, size).ok_or_else(|| bad("a chunk is out of bounds"))?;
             if ChunkId::of(content) != id {
@@ -227,30 +217,8 @@ pub(crate) fn slice(bytes: &[u8], offset: u64, length: u64) -> Option<&[u8]> {
     bytes.get(start..start.checked_add(usize::try_from(length).ok()?)?)
 }
 
-/// Decompresses one frame of at most `limit` plain bytes.
-pub(crate) fn decompress(frame: &[u8], limit: u64) -> Result<Vec<u8>, String> {
-    let mut plain = Vec::new();
-    decompress_into(frame, limit, &mut plain)?;
-    Ok(plain)
-}
-
-fn decompress_into(frame: &[u8], limit: u64, plain: &mut Vec<u8>) -> Result<(), String> {
-    let size = zstd::zstd_safe::get_frame_content_size(frame).ok().flatten().ok_or("a frame without its size")?;
-    // No chunk is larger than a statement that a server takes, or a little more.
-    let limit = limit.min(LARGEST_FRAME);
-    if size > limit {
-        return Err(format!("a frame of {size} bytes, where {limit} are allowed"));
-    }
-    let size = usize::try_from(size).map_err(|e| e.to_string())?;
-    plain.clear();
-    plain.try_reserve_exact(size).map_err(|e| e.to_string())?;
-    let mut decompressor = zstd::bulk::Decompressor::new().map_err(|e| e.to_string())?;
-    decompressor.decompress_to_buffer(frame, plain).map_err(|e| e.to_string())?;
-    if plain.len() == size { Ok(()) } else { Err("a frame is not as long as it says".into()) }
-}
-
 /// Reads the table of contents from a whole pack, or from an end of it that is long enough to hold it.
-pub(crate) fn read_toc(pack: &[u8]) -> Result<Toc, RepositoryError> {
+pub(crate) fn read_toc(codec: &mut Codec, pack: &[u8]) -> Result<Toc, RepositoryError> {
     let bad = |detail: &str| RepositoryError::damaged("a pack's table of contents", detail);
     let trailer =
         pack.len().checked_sub(TRAILER_BYTES).and_then(|at| pack.get(at..)).ok_or_else(|| bad("the pack is too short"))?;
@@ -261,11 +229,11 @@ pub(crate) fn read_toc(pack: &[u8]) -> Result<Toc, RepositoryError> {
     let (offset, length) = (number(8), number(16));
     let frame = slice(pack, offset, length).ok_or_else(|| bad("it is out of bounds"))?;
     // Seventy times 2^16 chunks is what a table of contents can hold at most, with room.
-    let plain = decompress(frame, 64 << 20).map_err(|detail| bad(&detail))?;
+    let plain = codec.read(frame, 64 << 20).map_err(|detail| bad(&detail))?;
     let size = tar::Header::from_byte_slice(plain.get(..BLOCK).ok_or_else(|| bad("no header"))?)
         .size()
         .map_err(|e| bad(&e.to_string()))?;
-    let json = slice(&plain, BLOCK as u64, size).ok_or_else(|| bad("it is cut off"))?;
+    let json = slice(plain, BLOCK as u64, size).ok_or_else(|| bad("it is cut off"))?;
     serde_json::from_slice(json).map_err(|e| bad(&e.to_string()))
 }
 
@@ -276,14 +244,15 @@ mod tests {
     use std::process::{Command, Stdio};
 
     fn pack(contents: &[&[u8]]) -> SealedPack {
+        let mut codec = Codec::default();
         let mut builder = PackBuilder::new(RunId([1; 8]), Vec::new());
         for content in contents {
             let mut frame = RawFrame::default();
             frame.push(ChunkId::of(content), content);
             frame.push(ChunkId::of(b"beside"), b"beside");
-            builder.push(&compress(frame, Vec::new()).unwrap().0);
+            builder.push(&compress(&mut codec, frame, Vec::new()).unwrap().0);
         }
-        builder.seal(&Buffers::new(0), &Buffers::new(0)).unwrap()
+        builder.seal(&mut codec, &Buffers::new(0)).unwrap()
     }
 
     #[test]
@@ -304,7 +273,7 @@ mod tests {
             assert_eq!(std::fs::read(dir.path().join(ChunkId::of(content).to_string())).unwrap(), content);
         }
         assert!(dir.path().join(TOC_MEMBER).exists());
-        assert_eq!(read_toc(&sealed.stored).unwrap(), sealed.toc);
+        assert_eq!(read_toc(&mut Codec::default(), &sealed.stored).unwrap(), sealed.toc);
         assert_eq!(sealed.name, PackName::of(&sealed.stored));
     }
 
@@ -312,14 +281,15 @@ mod tests {
     fn what_does_not_read_back_is_not_sealed() {
         let content = b"some content that is long enough to be more than its own frame".repeat(50);
         for flip in [0, 30, 60] {
+            let mut codec = Codec::default();
             let mut builder = PackBuilder::new(RunId([1; 8]), Vec::new());
             let mut frame = RawFrame::default();
             frame.push(ChunkId::of(&content), &content);
-            let (mut frame, _) = compress(frame, Vec::new()).unwrap();
+            let (mut frame, _) = compress(&mut codec, frame, Vec::new()).unwrap();
             let at = flip.min(frame.stored.len() - 1);
             frame.stored[at] ^= 1;
             builder.push(&frame);
-            assert!(matches!(builder.seal(&Buffers::new(0), &Buffers::new(0)), Err(RepositoryError::ReadBack(_))), "byte {flip}");
+            assert!(matches!(builder.seal(&mut codec, &Buffers::new(0)), Err(RepositoryError::ReadBack(_))), "byte {flip}");
         }
     }
 
@@ -327,13 +297,13 @@ mod tests {
     fn a_bad_table_of_contents_is_an_error() {
         let sealed = pack(&[b"one"]);
         for cut in [0, 1, TRAILER_BYTES, sealed.stored.len() - 1] {
-            assert!(read_toc(&sealed.stored[..cut]).is_err());
+            assert!(read_toc(&mut Codec::default(), &sealed.stored[..cut]).is_err());
         }
         for at in 0..sealed.stored.len() {
             let mut bad = sealed.stored.to_vec();
             bad[at] ^= 0x40;
             // Never a panic; an error or, where the byte isn't of the table of contents, the same table.
-            if let Ok(toc) = read_toc(&bad) {
+            if let Ok(toc) = read_toc(&mut Codec::default(), &bad) {
                 assert_eq!(toc, sealed.toc);
             }
         }

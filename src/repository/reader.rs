@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::codec::Codec;
 use super::entry::ChunkRef;
 use super::error::RepositoryError;
 use super::ids::{ChunkId, PackName};
 use super::layout::Layout;
 use super::manifest::PackInfo;
-use super::pack::{FRAME_LIMIT, decompress, slice};
+use super::pack::{FRAME_LIMIT, slice};
 use crate::storage::{Store, StoreErrorKind};
 
 /// Decompressed frames kept in memory.
@@ -30,13 +31,14 @@ pub struct ChunkReader {
     packs: HashMap<PackName, PackInfo>,
     whole: Option<(PackName, Bytes)>,
     frames: VecDeque<(FrameKey, Bytes)>,
+    codec: Codec,
 }
 
 impl ChunkReader {
     /// A reader for a snapshot that needs these packs.
     pub fn new(store: Arc<dyn Store>, layout: Layout, packs: &[PackInfo]) -> Self {
         let packs = packs.iter().map(|p| (p.name, p.clone())).collect();
-        Self { store, layout, packs, whole: None, frames: VecDeque::new() }
+        Self { store, layout, packs, whole: None, frames: VecDeque::new(), codec: Codec::default() }
     }
 
     /// A chunk's content, whose hash is its id.
@@ -60,8 +62,15 @@ impl ChunkReader {
         // A frame of several chunks is within the limit; one larger holds this chunk alone.
         let limit = (FRAME_LIMIT as u64).max(chunk.size.saturating_add(4 << 10));
         let pack = chunk.pack;
-        let plain = tokio::task::spawn_blocking(move || decompress(&stored, limit)).await.map_err(|_| RepositoryError::Task)?;
+        let mut codec = std::mem::take(&mut self.codec);
+        let task = tokio::task::spawn_blocking(move || (codec.decompress(&stored, limit), codec));
+        let (plain, codec) = task.await.map_err(|_| RepositoryError::Task)?;
+        self.codec = codec;
         let plain = Bytes::from(plain.map_err(|detail| RepositoryError::damaged(format!("pack {pack}"), detail))?);
+        // Nothing else is in it: it would only lie here while the next is read.
+        if plain.len() > FRAME_LIMIT {
+            return Ok(plain);
+        }
         while self.frames.len() >= FRAMES_KEPT || self.frames.iter().map(|(_, f)| f.len()).sum::<usize>() > 4 * FRAME_LIMIT {
             self.frames.pop_front();
         }

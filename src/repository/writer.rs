@@ -1,7 +1,7 @@
 //! From chunks to packs in the store: a bounded pipeline.
 //!
 //! ```text
-//! caller ── add(content) ──▶ raw frames ──▶ compress (blocking threads) ──▶ pack ──▶ seal, read back ──▶ upload
+//! caller ── add(content) ──▶ raw frames ──▶ compress (codec threads) ──▶ pack ──▶ outbox: seal, read back (codec threads), upload
 //! ```
 //!
 //! Memory: see docs/ARCHITECTURE.md, "Memory". The order of frames is the order of `add`, so equal input makes equal packs.
@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::buffers::Buffers;
 use super::chunk_table::ChunkTable;
+use super::codec::{CodecThreads, Doing};
 use super::draft::{DraftChunk, DraftPlace};
 use super::entry::ChunkRef;
 use super::error::RepositoryError;
@@ -24,14 +25,13 @@ use super::journal::Journal;
 use super::known::Known;
 use super::layout::Layout;
 use super::manifest::{PackInfo, Uploaded};
-use super::pack::{FRAME_LIMIT, Frame, PACK_ROOM, PackBuilder, RawFrame, SealedPack, compress};
-use crate::progress::{Event, Progress};
+use super::outbox::{Outbox, Spool};
+use super::pack::{FRAME_LIMIT, Frame, PACK_ROOM, PackBuilder, RawFrame, compress};
+use crate::progress::Progress;
 use crate::storage::Store;
 
-/// Frames compressed at a time.
+/// Threads that compress and read back; and frames that they have or that wait for them.
 const COMPRESSING: usize = 2;
-/// Packs sealed or on their way at a time, beside the one being filled.
-const UPLOADING: usize = 2;
 
 /// What a writer needs of its surroundings.
 pub struct WriterContext {
@@ -53,6 +53,7 @@ pub struct WriterContext {
 
 enum Message {
     Frame(RawFrame),
+    Spool(Spool),
     Flush(oneshot::Sender<()>),
 }
 
@@ -95,16 +96,19 @@ impl PackWriter {
         let (sender, receiver) = mpsc::channel(1);
         let placed = Arc::new(Mutex::new(Placed::default()));
         let buffers = Buffers::new(FRAME_LIMIT + (FRAME_LIMIT / 2));
+        let (context, pack_buffers, codecs) = (Arc::new(context), Buffers::new(PACK_ROOM), CodecThreads::start(COMPRESSING)?);
+        let outbox = Outbox::new(Arc::clone(&context), pack_buffers.clone(), codecs.clone());
         let assembler = Assembler {
             frames: buffers.clone(),
-            pack_buffers: Buffers::new(PACK_ROOM),
+            pack_buffers,
             builder: PackBuilder::new(context.run, Vec::new()),
             builder_frames: Vec::new(),
             packs: 0,
             compressing: VecDeque::new(),
-            uploading: JoinSet::new(),
+            codecs,
+            outbox,
             placed: Arc::clone(&placed),
-            context: Arc::new(context),
+            context,
         };
         let assembler = AbortOnDrop(tokio::spawn(assembler.work(receiver)));
         Ok(Self { buffers, frame: RawFrame::default(), frame_number: 0, fresh, frames: sender, placed, assembler })
@@ -126,6 +130,11 @@ impl PackWriter {
             self.frames.blocking_send(Message::Frame(frame)).map_err(|_| self.failure())?;
         }
         Ok(chunk)
+    }
+
+    /// From now on packs may wait for a slow store on disk, within these limits.
+    pub async fn spool(&mut self, spool: Spool) -> Result<(), RepositoryError> {
+        self.frames.send(Message::Spool(spool)).await.map_err(|_| self.failure())
     }
 
     /// Waits until everything added is in the store.
@@ -219,8 +228,9 @@ struct Assembler {
     /// Numbers into `Placed::frames` of the frames in the builder: their pack has no number until it is sealed.
     builder_frames: Vec<(u64, u64)>,
     packs: u32,
-    compressing: VecDeque<JoinHandle<Compressed>>,
-    uploading: JoinSet<Result<(u32, PackInfo), RepositoryError>>,
+    codecs: CodecThreads,
+    compressing: VecDeque<Doing<Compressed>>,
+    outbox: Outbox,
     placed: Arc<Mutex<Placed>>,
     context: Arc<WriterContext>,
 }
@@ -238,16 +248,26 @@ impl Assembler {
     }
 
     async fn serve(&mut self, messages: &mut mpsc::Receiver<Message>) -> Result<(), RepositoryError> {
-        while let Some(message) = messages.recv().await {
+        loop {
+            let message = tokio::select! {
+                message = messages.recv() => message,
+                done = self.outbox.next(), if self.outbox.is_sending() => {
+                    self.place_sent();
+                    done?;
+                    continue;
+                }
+            };
             match message {
-                Message::Frame(raw) => {
+                None => return Ok(()),
+                Some(Message::Frame(raw)) => {
                     while self.compressing.len() >= COMPRESSING {
                         self.take_compressed().await?;
                     }
                     let stored = self.frames.take();
-                    self.compressing.push_back(tokio::task::spawn_blocking(move || compress(raw, stored)));
+                    self.compressing.push_back(self.codecs.run(move |codec| compress(codec, raw, stored)));
                 }
-                Message::Flush(done) => {
+                Some(Message::Spool(spool)) => self.outbox.set_spool(spool),
+                Some(Message::Flush(done)) => {
                     let result = self.flush().await;
                     // Noted before the waiting side is woken, which then asks for it.
                     if let Err(error) = result {
@@ -259,7 +279,6 @@ impl Assembler {
                 }
             }
         }
-        Ok(())
     }
 
     async fn flush(&mut self) -> Result<(), RepositoryError> {
@@ -267,12 +286,14 @@ impl Assembler {
             self.take_compressed().await?;
         }
         self.seal().await?;
-        self.wait_for_uploads(0).await
+        let done = self.outbox.empty().await;
+        self.place_sent();
+        done
     }
 
     async fn take_compressed(&mut self) -> Result<(), RepositoryError> {
-        if let Some(task) = self.compressing.pop_front() {
-            let (frame, plain) = task.await.map_err(|_| RepositoryError::Task)??;
+        if let Some(compressing) = self.compressing.pop_front() {
+            let (frame, plain) = compressing.done().await??;
             self.frames.give(plain);
             let place = self.builder.push(&frame);
             self.frames.give(frame.stored);
@@ -288,48 +309,31 @@ impl Assembler {
         if self.builder.is_empty() {
             return Ok(());
         }
-        self.wait_for_uploads(UPLOADING - 1).await?;
-        let next = PackBuilder::new(self.context.run, self.pack_buffers.take());
-        let builder = std::mem::replace(&mut self.builder, next);
+        let builder = std::mem::replace(&mut self.builder, PackBuilder::new(self.context.run, Vec::new()));
         let number = self.packs;
         self.packs += 1;
         {
             let mut placed = lock(&self.placed);
             placed.frames.extend(self.builder_frames.drain(..).map(|(offset, length)| (number, offset, length)));
-            // The name comes with the upload; until then nobody may resolve.
+            // The name comes when it has gone out; until then nobody may resolve.
             placed.packs.push(PackInfo { name: PackName([0; 32]), size: 0, sha256: String::new(), live: 0 });
         }
-        let context = Arc::clone(&self.context);
-        let (packs, frames) = (self.pack_buffers.clone(), self.frames.clone());
-        self.uploading.spawn(async move {
-            let sealed =
-                tokio::task::spawn_blocking(move || builder.seal(&packs, &frames)).await.map_err(|_| RepositoryError::Task)??;
-            Ok((number, send(&context, sealed).await?))
-        });
-        Ok(())
+        let done = self.outbox.put(number, builder).await;
+        // Only now: the buffer of one that has gone out may have come back.
+        self.builder = PackBuilder::new(self.context.run, self.pack_buffers.take());
+        self.place_sent();
+        done
     }
 
-    async fn wait_for_uploads(&mut self, left: usize) -> Result<(), RepositoryError> {
-        while self.uploading.len() > left {
-            if let Some(result) = self.uploading.join_next().await {
-                let (number, info) = result.map_err(|_| RepositoryError::Task)??;
-                if let Some(slot) = lock(&self.placed).packs.get_mut(number as usize) {
-                    *slot = info;
-                }
+    /// Notes the names of packs that have gone out.
+    fn place_sent(&mut self) {
+        let mut placed = lock(&self.placed);
+        for (number, info) in self.outbox.take_sent() {
+            if let Some(slot) = placed.packs.get_mut(number as usize) {
+                *slot = info;
             }
         }
-        Ok(())
     }
-}
-
-async fn send(context: &Arc<WriterContext>, sealed: SealedPack) -> Result<PackInfo, RepositoryError> {
-    let info = PackInfo { name: sealed.name, size: sealed.stored.len() as u64, sha256: hex::encode(sealed.sha256), live: 0 };
-    // Either answer will do: an object of this name has this content, and the run's id inside makes the name ours.
-    context.store.put_new(&context.layout.pack(&sealed.name), sealed.stored, sealed.sha256).await?;
-    context.progress.event(Event::Uploaded { bytes: info.size });
-    let (noted, owner) = (info.clone(), Arc::clone(context));
-    tokio::task::spawn_blocking(move || owner.journal.note(&noted, &sealed.toc)).await.map_err(|_| RepositoryError::Task)??;
-    Ok(info)
 }
 
 /// An object's bytes for a direct write, with their checksum.

@@ -31,6 +31,30 @@ pub enum RestoreError {
         /// By the lists.
         found: u64,
     },
+    /// A pattern of `--tables` that isn't one.
+    #[error("{pattern:?} is not a pattern: {detail}")]
+    Pattern {
+        /// As it was given.
+        pattern: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A pattern of `--tables` that no table of the snapshot matches.
+    #[error("no table, view or sequence of the snapshot is called {pattern:?}")]
+    NoSuchTable {
+        /// As it was given.
+        pattern: String,
+    },
+    /// The tables were swapped; what follows failed.
+    #[error(
+        "the tables in {name} are the snapshot's, but not all of its views, functions, procedures, triggers and events are there"
+    )]
+    AfterSwap {
+        /// The schema.
+        name: String,
+        /// Why.
+        source: Box<RestoreError>,
+    },
     /// A signal.
     #[error("the restore was cancelled; what it had written is left as it is")]
     Cancelled,
@@ -44,6 +68,9 @@ impl Explain for RestoreError {
             Self::Database(error) => error.exit(),
             Self::Output(_) => Exit::Io,
             Self::Incomplete { .. } => Exit::Data,
+            Self::AfterSwap { source, .. } => source.exit(),
+            Self::Pattern { .. } => Exit::Usage,
+            Self::NoSuchTable { .. } => Exit::NoInput,
             Self::Cancelled => Exit::Cancelled,
         }
     }
@@ -54,6 +81,11 @@ impl Explain for RestoreError {
             Self::Files(error) => error.advice(),
             Self::Database(error) => error.advice(),
             Self::Incomplete { .. } => Some("restore from another snapshot (`wp-backup-agent snapshots list`)".into()),
+            Self::AfterSwap { source, .. } => source.advice(),
+            Self::Pattern { .. } => Some("write a table's name, with * for any characters, such as 'wp_*_log'".into()),
+            Self::NoSuchTable { .. } => {
+                Some("see which there are: restore --sql, or the list of tables (docs/RESTORE-BY-HAND.md)".into())
+            }
             Self::Output(_) | Self::Cancelled => None,
         }
     }

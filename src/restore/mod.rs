@@ -3,25 +3,28 @@
 //! Every chunk is hashed before it is used, and every entry of the lists is accounted for against the manifest:
 //! a restore is complete or it fails.
 
+mod crossing;
+mod database;
 mod error;
+mod selection;
+mod tables;
 
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
+pub use database::{DatabaseOptions, DatabaseRestored};
 pub use error::RestoreError;
+pub use selection::Selection;
+pub use tables::TablesRestored;
 
-use crate::config::DatabaseSettings;
-use crate::database::Loader;
 use crate::files::{TreeWriter, WriteStats};
 use crate::progress::{Event, Phase, Progress};
 use crate::repository::RepositoryError;
-use crate::repository::entry::{FileEntry, FileFlag, FileKind, TableEntry, TableItem};
+use crate::repository::entry::{FileEntry, FileFlag, FileKind};
 use crate::repository::layout::Layout;
 use crate::repository::list::LineBuffer;
 use crate::repository::manifest::Manifest;
@@ -45,17 +48,6 @@ pub struct FilesRestored {
     pub written: WriteStats,
     /// Entries that the run flagged as torn: their content is one reading of a file that was being written.
     pub torn: u64,
-}
-
-/// What a restored database holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TablesRestored {
-    /// Tables.
-    pub tables: u64,
-    /// Rows.
-    pub rows: u64,
-    /// Bytes of SQL.
-    pub sql_bytes: u64,
 }
 
 impl Restore {
@@ -120,70 +112,6 @@ impl Restore {
         expect("entries of files", self.manifest.counts.file_entries, entries)?;
         expect("bytes of files", self.manifest.counts.file_bytes, bytes)?;
         Ok(FilesRestored { written: writer.finish()?, torn })
-    }
-
-    /// Loads the database into the schema `name`, which must be empty or missing unless `replace`: then the whole snapshot of the database
-    /// is read and verified before anything is dropped.
-    pub async fn database(
-        &mut self,
-        settings: &DatabaseSettings,
-        name: &str,
-        replace: bool,
-    ) -> Result<TablesRestored, RestoreError> {
-        if replace {
-            // What is there is dropped only when all that takes its place is known to be good.
-            self.sql(&mut std::io::sink()).await?;
-        }
-        let mut loader = Loader::open(settings, name, replace, self.cancel.clone()).await?;
-        let mut restored = TablesRestored::default();
-        let mut lines = LineBuffer::new("the list of tables");
-        for piece in self.manifest.tables.clone() {
-            lines.fill(&self.lists.read(&piece).await?);
-            while let Some(entry) = lines.next_entry::<TableEntry>()? {
-                let sql = self.table_chunk(&entry, &mut restored).await?;
-                loader.load(entry.item, &entry.name, &sql).await?;
-            }
-        }
-        loader.finish().await?;
-        self.account(&restored)?;
-        Ok(restored)
-    }
-
-    /// Writes the database as one stream of SQL, for `mysql --binary-mode --comments`.
-    pub async fn sql(&mut self, to: &mut (dyn Write + Send)) -> Result<TablesRestored, RestoreError> {
-        let mut restored = TablesRestored::default();
-        let mut lines = LineBuffer::new("the list of tables");
-        for piece in self.manifest.tables.clone() {
-            lines.fill(&self.lists.read(&piece).await?);
-            while let Some(entry) = lines.next_entry::<TableEntry>()? {
-                let sql = self.table_chunk(&entry, &mut restored).await?;
-                block_in_place(|| to.write_all(&sql)).map_err(RestoreError::Output)?;
-            }
-        }
-        block_in_place(|| to.flush()).map_err(RestoreError::Output)?;
-        self.account(&restored)?;
-        Ok(restored)
-    }
-
-    async fn table_chunk(&mut self, entry: &TableEntry, restored: &mut TablesRestored) -> Result<Bytes, RestoreError> {
-        if self.cancel.is_cancelled() {
-            return Err(RestoreError::Cancelled);
-        }
-        let sql = self.chunks.read(&entry.chunk).await?;
-        match entry.item {
-            TableItem::Table => restored.tables += 1,
-            TableItem::Rows => restored.rows = restored.rows.saturating_add(entry.rows.unwrap_or(0)),
-            _ => {}
-        }
-        restored.sql_bytes += sql.len() as u64;
-        self.progress.event(Event::Written { bytes: sql.len() as u64 });
-        Ok(sql)
-    }
-
-    fn account(&self, restored: &TablesRestored) -> Result<(), RestoreError> {
-        expect("tables", self.manifest.counts.tables, restored.tables)?;
-        expect("rows", self.manifest.counts.rows, restored.rows)?;
-        expect("bytes of SQL", self.manifest.counts.sql_bytes, restored.sql_bytes)
     }
 }
 

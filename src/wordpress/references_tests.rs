@@ -2,7 +2,7 @@ use std::fs;
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Address, DatabaseSettings, Secret, SiteName, Tls};
+use crate::config::{Address, DatabaseSettings, DumpSettings, Secret, SiteName, Tls};
 
 fn site(content: &Path) -> SiteSettings {
     SiteSettings {
@@ -16,6 +16,7 @@ fn site(content: &Path) -> SiteSettings {
             password: Secret::default(),
             name: "n".to_owned(),
             tls: Tls::Off,
+            dump: DumpSettings::default(),
         },
         schedule: None,
         time_zone: None,

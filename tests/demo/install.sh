@@ -15,6 +15,8 @@ need zstd zstd
 need b3sum b3sum
 need curl curl ca-certificates
 need /usr/bin/time time
+# For tests/servers.sh. Not on a user's PATH, even when it is installed.
+need /usr/sbin/debootstrap debootstrap
 need cc gcc libc6-dev
 need cmake cmake
 modules=$(php -m 2>/dev/null || true)

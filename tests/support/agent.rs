@@ -91,6 +91,17 @@ impl Agent {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Runs a command that must exit with 0; its peak resident memory in bytes, as the kernel accounted it.
+    pub fn peak(&self, args: &[&str]) -> u64 {
+        let (report, run) = (self.path("time"), self.command(args));
+        let mut command = Command::new("/usr/bin/time");
+        command.args(["--format=%M", "--output"]).arg(&report).arg(run.get_program()).args(run.get_args());
+        let output = command.stdin(Stdio::null()).output().expect("GNU time");
+        assert!(output.status.success(), "{args:?}: {}", text(&output));
+        let kib: u64 = std::fs::read_to_string(report).expect("the report").trim().parse().expect("KiB");
+        kib * 1024
+    }
+
     /// One snapshot in the foreground; must succeed.
     pub fn snapshot(&self) {
         self.ok(&["run-now", "--foreground"]);

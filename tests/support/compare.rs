@@ -179,7 +179,8 @@ fn definitions(server: &MariaDb, schema: &str) -> BTreeMap<String, String> {
     all
 }
 
-fn without_definer(definition: &str) -> String {
+/// A definition as SHOW CREATE prints it, without its first DEFINER.
+pub fn without_definer(definition: &str) -> String {
     let Some((before, after)) = definition.split_once(" DEFINER=`") else { return definition.to_owned() };
     match after.split_once("`@`").and_then(|(_, host)| host.split_once('`')) {
         Some((_, after)) => format!("{before}{after}"),

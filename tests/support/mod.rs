@@ -1,11 +1,18 @@
-//! Real parts for the integration tests: a private MariaDB, an S3 server, a WordPress blog, and comparisons that are
+//! Real parts for the integration tests: private database servers, an S3 server, a WordPress blog, and comparisons that are
 //! independent of the program under test.
 
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, unused_imports)]
 
 pub mod agent;
+pub mod bare_site;
 pub mod compare;
+pub mod dump;
+pub mod fingerprint;
+pub mod flavour;
+pub mod link;
 pub mod mariadb;
+pub mod respawned;
 pub mod s3;
+pub mod server;
 pub mod small_site;
 pub mod wordpress;

@@ -1,0 +1,149 @@
+//! The list of tables as it is read back: entry by entry, each chunk verified, everything counted against the manifest.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use super::selection::{Chosen, Selection};
+use super::{RestoreError, expect};
+use crate::database::{Names, table_of_trigger};
+use crate::progress::{Event, Progress};
+use crate::repository::entry::{ChunkRef, TableEntry, TableItem};
+use crate::repository::list::LineBuffer;
+use crate::repository::manifest::Manifest;
+use crate::repository::reader::ChunkReader;
+
+/// What a restored database holds, and what of the snapshot it doesn't.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TablesRestored {
+    /// Tables.
+    pub tables: u64,
+    /// Rows.
+    pub rows: u64,
+    /// Bytes of SQL.
+    pub sql_bytes: u64,
+    /// Tables that weren't selected.
+    pub tables_left_out: u64,
+    /// Rows of those.
+    pub rows_left_out: u64,
+    /// Views, sequences, triggers, functions, procedures and events that weren't selected.
+    pub objects_left_out: u64,
+    /// Bytes of SQL that were not selected.
+    pub sql_bytes_left_out: u64,
+}
+
+impl TablesRestored {
+    fn count(&mut self, entry: &TableEntry, chosen: bool) {
+        let (tables, rows, bytes) = match chosen {
+            true => (&mut self.tables, &mut self.rows, &mut self.sql_bytes),
+            false => (&mut self.tables_left_out, &mut self.rows_left_out, &mut self.sql_bytes_left_out),
+        };
+        *bytes = bytes.saturating_add(entry.chunk.size);
+        match entry.item {
+            TableItem::Table => *tables += 1,
+            TableItem::Rows => *rows = rows.saturating_add(entry.rows.unwrap_or(0)),
+            TableItem::Sequence | TableItem::Routine | TableItem::View | TableItem::Trigger | TableItem::Event if !chosen => {
+                self.objects_left_out += 1;
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the lists held what the manifest counts.
+    fn account(&self, manifest: &Manifest) -> Result<(), RestoreError> {
+        let counts = &manifest.counts;
+        expect("tables", counts.tables, self.tables.saturating_add(self.tables_left_out))?;
+        expect("rows", counts.rows, self.rows.saturating_add(self.rows_left_out))?;
+        expect("bytes of SQL", counts.sql_bytes, self.sql_bytes.saturating_add(self.sql_bytes_left_out))
+    }
+}
+
+/// The list of tables of one snapshot, from its beginning.
+pub(super) struct Tables<'a> {
+    pub(super) manifest: &'a Manifest,
+    pub(super) chunks: &'a mut ChunkReader,
+    pub(super) lists: &'a mut ChunkReader,
+    pub(super) progress: &'a Arc<dyn Progress>,
+    pub(super) cancel: &'a CancellationToken,
+    pub(super) selection: &'a Selection,
+    pieces: VecDeque<ChunkRef>,
+    lines: LineBuffer,
+    seen: TablesRestored,
+}
+
+impl<'a> Tables<'a> {
+    pub(super) fn new(
+        manifest: &'a Manifest,
+        (chunks, lists): (&'a mut ChunkReader, &'a mut ChunkReader),
+        progress: &'a Arc<dyn Progress>,
+        cancel: &'a CancellationToken,
+        selection: &'a Selection,
+    ) -> Self {
+        let pieces = manifest.tables.iter().cloned().collect();
+        let (lines, seen) = (LineBuffer::new("the list of tables"), TablesRestored::default());
+        Self { manifest, chunks, lists, progress, cancel, selection, pieces, lines, seen }
+    }
+
+    /// The next entry of the list, whether it is selected or not.
+    async fn entry(&mut self) -> Result<Option<TableEntry>, RestoreError> {
+        loop {
+            if self.cancel.is_cancelled() {
+                return Err(RestoreError::Cancelled);
+            }
+            if let Some(entry) = self.lines.next_entry::<TableEntry>()? {
+                return Ok(Some(entry));
+            }
+            let Some(piece) = self.pieces.pop_front() else { return Ok(None) };
+            self.lines.fill(&self.lists.read(&piece).await?);
+        }
+    }
+
+    /// The next entry that may be selected and is `wanted`: its chunk is to be read.
+    pub(super) async fn next(&mut self, wanted: fn(TableItem) -> bool) -> Result<Option<TableEntry>, RestoreError> {
+        while let Some(entry) = self.entry().await? {
+            match self.selection.choose(&entry) {
+                Chosen::No => self.seen.count(&entry, false),
+                Chosen::Yes | Chosen::WithItsTable if wanted(entry.item) => return Ok(Some(entry)),
+                Chosen::Yes | Chosen::WithItsTable => self.seen.count(&entry, true),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The entry with its chunk; `None` when the chunk says that it isn't selected.
+    pub(super) async fn read(&mut self, entry: TableEntry) -> Result<Option<TableEntry<Bytes>>, RestoreError> {
+        let sql = self.chunks.read(&entry.chunk).await?;
+        let chosen = self.selection.choose(&entry) != Chosen::WithItsTable
+            || table_of_trigger(&sql).is_some_and(|table| self.selection.matches(&table));
+        self.seen.count(&entry, chosen);
+        if !chosen {
+            return Ok(None);
+        }
+        self.progress.event(Event::Written { bytes: entry.chunk.size });
+        Ok(Some(entry.with_chunk(sql).0))
+    }
+
+    /// At the list's end: what was restored of it.
+    pub(super) fn account(&self) -> Result<TablesRestored, RestoreError> {
+        self.seen.account(self.manifest).map(|()| self.seen)
+    }
+
+    /// The names that are selected; `None` when all are. Reads the list, and no chunk.
+    pub(super) async fn names(mut self) -> Result<Option<Names>, RestoreError> {
+        if self.selection.is_all() {
+            return Ok(None);
+        }
+        let mut names = Names::new();
+        while let Some(entry) = self.entry().await? {
+            if matches!(entry.item, TableItem::Table | TableItem::View | TableItem::Sequence)
+                && self.selection.choose(&entry) == Chosen::Yes
+            {
+                names.insert(entry.name.0);
+            }
+        }
+        self.selection.all_match(&names)?;
+        Ok(Some(names))
+    }
+}
