@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,8 +23,9 @@ use crate::repository::manifest::Server;
 use crate::repository::writer::PackWriter;
 use crate::wordpress::{ReferenceCheck, UpdateGate};
 
-/// How often the step is made before the run fails.
-const ATTEMPTS: u32 = 3;
+/// The step is repeated after each of these, then the run fails. The statement that was in the way has to end first, and an account without
+/// the PROCESS right can't see when that is.
+const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(800), Duration::from_secs(3)];
 
 /// What step 2 leaves behind.
 pub(super) struct Dumped {
@@ -50,18 +51,17 @@ pub(super) struct Tables<'a> {
 impl Tables<'_> {
     /// Dumps, again when the schema changed meanwhile.
     pub(super) async fn run(&mut self) -> Result<Dumped, BackupError> {
-        let mut attempt = 1;
-        loop {
+        for pause in PAUSES {
             match self.attempt().await {
-                Err(BackupError::Database(error @ (DatabaseError::Changed { .. } | DatabaseError::GaveWay { .. })))
-                    if attempt < ATTEMPTS =>
-                {
+                Err(BackupError::Database(error @ (DatabaseError::Changed { .. } | DatabaseError::GaveWay { .. }))) => {
                     self.progress.event(Event::Note(format!("{error}; the database is read again")));
-                    attempt += 1;
                 }
                 other => return other,
             }
+            // The next attempt's first step says that the run was cancelled.
+            self.cancel.run_until_cancelled(tokio::time::sleep(pause)).await;
         }
+        self.attempt().await
     }
 
     async fn attempt(&mut self) -> Result<Dumped, BackupError> {
