@@ -40,6 +40,9 @@ fn site(server: &MariaDb, content: &Path) -> SiteSettings {
         exclude: Vec::new(),
         default_excludes: true,
         update_wait: Duration::from_secs(1),
+        reread: 0,
+        trees: Vec::new(),
+        include_wp_config: false,
     }
 }
 

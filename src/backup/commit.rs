@@ -9,10 +9,11 @@ use tokio::task::block_in_place;
 
 use super::error::BackupError;
 use super::findings::{self, Findings, Found};
-use super::publish::{Publisher, Usage};
+use super::publish::{FileCounts, Publisher, Usage};
 use super::report::SnapshotSummary;
 use super::run::Run;
 use super::tables::Dumped;
+use crate::config::TreeName;
 use crate::error::render;
 use crate::progress::{Event, Phase};
 use crate::repository::draft::DraftChunk;
@@ -20,8 +21,8 @@ use crate::repository::entry::ChunkRef;
 use crate::repository::journal::Journal;
 use crate::repository::known::Known;
 use crate::repository::layout::SnapshotKey;
-use crate::repository::manifest::{Counts, FORMAT, Manifest, PackInfo, Parent, Status, Times};
-use crate::repository::state::{LocalSnapshot, SiteState};
+use crate::repository::manifest::{Counts, FORMAT, Manifest, PackInfo, Parent, Status, Times, TreeList};
+use crate::repository::state::{LocalSnapshot, SiteState, tree_list};
 use crate::repository::writer::PackWriter;
 use crate::repository::{RepositoryError, checksummed};
 
@@ -43,7 +44,8 @@ pub(super) struct Commit<'a> {
 /// What the steps before have left.
 pub(super) struct Held {
     pub(super) found: Vec<Found>,
-    pub(super) drafted_files: PathBuf,
+    /// Each tree's, wp-content's first.
+    pub(super) drafted_files: Vec<(Option<TreeName>, PathBuf)>,
     pub(super) drafted_tables: PathBuf,
     /// Packs of the broken run before.
     pub(super) resumed: Vec<PackInfo>,
@@ -53,6 +55,7 @@ pub(super) struct Held {
 /// The lists, in the store.
 struct Published {
     files: Vec<ChunkRef>,
+    trees: Vec<TreeList>,
     tables: Vec<ChunkRef>,
     notes: Vec<ChunkRef>,
     packs: Vec<PackInfo>,
@@ -70,8 +73,16 @@ impl Commit<'_> {
         // Step 4 goes along with the list of files: the check sees every path of it.
         let mut lookup = block_in_place(|| references.look_up())?;
         let (mut usage, mut lists) = (Usage::default(), self.known_lists());
-        let (files, counted) =
-            block_in_place(|| self.publisher(&mut lists, &mut usage).files(&drafted_files, &dir.join("files.zst"), &mut lookup))?;
+        let (mut files, mut counted, mut trees) = (Vec::new(), FileCounts::default(), Vec::new());
+        for (name, draft) in drafted_files {
+            let local = name.map_or_else(|| dir.join("files.zst"), |name| tree_list(&dir, name));
+            let (pieces, counts) =
+                block_in_place(|| self.publisher(&mut lists, &mut usage).files(name, &draft, &local, &mut lookup))?;
+            match name {
+                None => (files, counted) = (pieces, counts),
+                Some(name) => trees.push((name, counts, pieces)),
+            }
+        }
         let mut missing = Findings::new(scratch, "cross-check")?;
         let (lacks, _) = block_in_place(|| lookup.finish())?;
         lacks.into_iter().for_each(|finding| missing.add(finding));
@@ -91,7 +102,7 @@ impl Commit<'_> {
             rows: stats.rows,
             sql_bytes: stats.sql_bytes,
         };
-        let published = self.place([files, tables, notes], usage, &resumed, counts)?;
+        let published = self.place([files, tables, notes], trees, usage, &resumed, counts)?;
         let manifest = self.manifest(published, server, point_in_time, &found);
         self.commit(manifest, findings::first(&found)).await
     }
@@ -102,14 +113,18 @@ impl Commit<'_> {
 
     /// The parent's list pieces.
     fn known_lists(&self) -> Known {
-        let Some(Manifest { files, tables, notes, .. }) = self.parent.map(|p| &p.manifest) else { return Known::nothing() };
-        let pieces: Vec<ChunkRef> = [files, tables, notes].into_iter().flatten().copied().collect();
+        let Some(Manifest { files, trees, tables, notes, .. }) = self.parent.map(|p| &p.manifest) else {
+            return Known::nothing();
+        };
+        let trees = trees.iter().map(|tree| &tree.files);
+        let pieces: Vec<ChunkRef> = [files, tables, notes].into_iter().chain(trees).flatten().copied().collect();
         Known::lazy(self.scratch, Box::new(move |each| pieces.iter().try_for_each(each)))
     }
 
     fn place(
         &self,
         lists: [Vec<DraftChunk>; 3],
+        trees: Vec<(TreeName, FileCounts, Vec<DraftChunk>)>,
         mut usage: Usage,
         resumed: &[PackInfo],
         counts: Counts,
@@ -121,9 +136,12 @@ impl Commit<'_> {
         };
         let [files, tables, notes] = lists;
         let (files, tables, notes) = (resolve(files)?, resolve(tables)?, resolve(notes)?);
+        let tree =
+            |(name, FileCounts { entries, bytes }, pieces)| resolve(pieces).map(|files| TreeList { name, entries, bytes, files });
+        let trees = trees.into_iter().map(tree).collect::<Result<_, _>>()?;
         let parents = self.parent.map(|p| p.manifest.packs.as_slice()).unwrap_or_default();
         let packs = usage.packs(&[parents, resumed, &self.writer.packs()])?;
-        Ok(Published { files, tables, notes, packs, counts })
+        Ok(Published { files, trees, tables, notes, packs, counts })
     }
 
     fn manifest(
@@ -133,7 +151,7 @@ impl Commit<'_> {
         point_in_time: Timestamp,
         found: &[Found],
     ) -> Manifest {
-        let Published { files, tables, notes, packs, counts } = published;
+        let Published { files, trees, tables, notes, packs, counts } = published;
         let findings = findings::sum(found);
         let context = self.run.context;
         Manifest {
@@ -152,6 +170,7 @@ impl Commit<'_> {
             counts,
             uploaded: self.writer.uploaded(),
             files,
+            trees,
             tables,
             notes,
             packs,

@@ -7,8 +7,10 @@ use crate::repository::draft::DraftChunk;
 use crate::repository::entry::{FileEntry, FileFlag, FileKind};
 
 /// Follows the order of the list: which directories are in it on the way to the present path, and which gone ones could be.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct GoneKeeper {
+    /// What is kept: this directory and all in it.
+    keeps: Option<&'static [u8]>,
     /// The directories of the list that the last entry is in, from the top down.
     listed: Vec<Vec<u8>>,
     /// Directories that are gone and not yet in the list.
@@ -25,6 +27,11 @@ fn parent(path: &[u8]) -> &[u8] {
 }
 
 impl GoneKeeper {
+    /// Keeps what is in this directory of the tree; with `None`, nothing.
+    pub(super) fn new(keeps: Option<&'static [u8]>) -> Self {
+        Self { keeps, listed: Vec::new(), held: Vec::new() }
+    }
+
     /// Takes note of an entry that goes into the list.
     pub(super) fn listed(&mut self, path: &[u8], kind: FileKind) {
         self.advance(path);
@@ -38,7 +45,7 @@ impl GoneKeeper {
     pub(super) fn gone(&mut self, entry: FileEntry<DraftChunk>) -> Option<Vec<FileEntry<DraftChunk>>> {
         let path = entry.path.as_bytes();
         self.advance(path);
-        if path != b"uploads" && !path.starts_with(b"uploads/") {
+        if !self.keeps.is_some_and(|kept| path == kept || is_below(path, kept)) {
             return Some(Vec::new());
         }
         let above = parent(path).to_vec();
@@ -102,7 +109,7 @@ mod tests {
 
     #[test]
     fn directories_come_back_with_what_was_in_them() {
-        let mut keeper = GoneKeeper::default();
+        let mut keeper = GoneKeeper::new(Some(b"uploads"));
         for (path, kind) in [("", FileKind::Dir), ("plugins", FileKind::Dir), ("uploads", FileKind::Dir)] {
             keeper.listed(path.as_bytes(), kind);
         }
@@ -120,7 +127,7 @@ mod tests {
 
     #[test]
     fn what_was_in_a_directory_whose_place_is_taken_cannot_be_kept() {
-        let mut keeper = GoneKeeper::default();
+        let mut keeper = GoneKeeper::new(Some(b"uploads"));
         keeper.listed(b"", FileKind::Dir);
         keeper.listed(b"uploads", FileKind::Dir);
         // The directory became a symlink: the list has the link.
@@ -133,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_whole_uploads_directory_that_is_gone_is_kept() {
-        let mut keeper = GoneKeeper::default();
+        let mut keeper = GoneKeeper::new(Some(b"uploads"));
         keeper.listed(b"", FileKind::Dir);
         assert_eq!(paths(keeper.gone(entry("plugins/x", FileKind::File))), Some(vec![]));
         assert_eq!(paths(keeper.gone(entry("uploads", FileKind::Dir))), Some(vec![]));

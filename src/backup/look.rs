@@ -5,13 +5,14 @@
 use std::cmp::Ordering;
 use std::iter::Peekable;
 
-use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::error::BackupError;
 use super::findings::Findings;
 use super::gone::GoneKeeper;
-use crate::files::{Change, PieceSink, ReadError, Rules, Stopped, Tree, Walked, compare, read_file};
+use super::reread::Share;
+use super::trees::{SiteTree, subject};
+use crate::files::{Change, PieceSink, ReadBuffer, ReadError, Stopped, Walked, compare, read_file};
 use crate::progress::{Event, Progress};
 use crate::repository::RepositoryError;
 use crate::repository::byte_text::ByteText;
@@ -26,20 +27,22 @@ const REPORT_EVERY: u64 = 256;
 
 /// What both looks share.
 pub(super) struct Look<'a> {
-    pub(super) tree: &'a Tree,
-    pub(super) rules: &'a Rules,
+    pub(super) site_tree: &'a SiteTree,
     pub(super) progress: &'a dyn Progress,
     pub(super) cancel: &'a CancellationToken,
     pub(super) writer: &'a mut PackWriter,
     pub(super) known: [&'a mut Known; 2],
     pub(super) findings: &'a mut Findings,
     pub(super) draft: &'a mut ListFile<Draft>,
+    pub(super) buffer: &'a mut ReadBuffer,
     /// What went away since the previous look.
     pub(super) gone: GoneKeeper,
+    /// The unchanged files that are read all the same.
+    pub(super) share: Share,
 }
 
 /// An entry of a run under way.
-type Draft = FileEntry<DraftChunk>;
+pub(super) type Draft = FileEntry<DraftChunk>;
 
 /// Which look it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,13 +66,13 @@ impl Look<'_> {
     ) -> Result<(), BackupError> {
         let mut previous = previous.map(|entry| Ok(entry?.map_chunks(Into::into))).peekable();
         let (mut entries, mut bytes) = (0, 0u64);
-        for walked in self.tree.walk::<DraftChunk>(self.rules) {
+        for walked in self.site_tree.tree.walk::<DraftChunk>(&self.site_tree.rules) {
             if self.cancel.is_cancelled() {
                 return Err(BackupError::Cancelled);
             }
             let now = match walked? {
-                Walked::Finding(finding) => {
-                    self.findings.add(finding);
+                Walked::Finding(Finding { code, subject, detail }) => {
+                    self.found(code, subject, detail);
                     continue;
                 }
                 Walked::Entry(entry) => entry,
@@ -98,9 +101,13 @@ impl Look<'_> {
             return Ok(false);
         }
         // Asked each time: the walk may have entered a mount.
-        let network = self.tree.is_network_fs();
+        let network = self.site_tree.tree.is_network_fs();
         match before {
             Some(before) if compare(&before, &now, previous_started, network) != Change::Content => {
+                if self.is_due(which, now.path.as_bytes()) {
+                    self.read_again(before, now)?;
+                    return Ok(true);
+                }
                 now.chunks = before.chunks;
                 self.list(&now)?;
                 Ok(false)
@@ -113,7 +120,7 @@ impl Look<'_> {
     }
 
     /// Puts an entry into the list.
-    fn list(&mut self, entry: &Draft) -> Result<(), BackupError> {
+    pub(super) fn list(&mut self, entry: &Draft) -> Result<(), BackupError> {
         self.gone.listed(entry.path.as_bytes(), entry.kind);
         self.draft.push(entry)?;
         Ok(())
@@ -161,7 +168,7 @@ impl Look<'_> {
             }),
             None => {
                 let detail = "it went away while the snapshot was made, and something else has its directory's place".to_owned();
-                self.findings.add(Finding { code: FindingCode::Unreadable, subject: path, detail });
+                self.found(FindingCode::Unreadable, path, detail);
                 Ok(())
             }
         }
@@ -169,16 +176,20 @@ impl Look<'_> {
 
     fn torn(&mut self, path: ByteText) {
         let detail = "it changed each time it was read; one reading of it was kept".to_owned();
-        self.findings.add(Finding { code: FindingCode::Torn, subject: path, detail });
+        self.found(FindingCode::Torn, path, detail);
     }
 
-    /// Reads a file. One that can't be captured is named; step 3 then keeps what step 1 has of it under uploads/.
-    fn read(&mut self, which: Which, before: Option<Draft>, now: Draft) -> Result<(), BackupError> {
+    pub(super) fn found(&mut self, code: FindingCode, path: ByteText, detail: String) {
+        self.findings.add(Finding { code, subject: subject(self.site_tree.name, path), detail });
+    }
+
+    /// Reads a file and lists it. One that can't be captured is named; step 3 then keeps what step 1 has of it under uploads/.
+    pub(super) fn read(&mut self, which: Which, before: Option<Draft>, now: Draft) -> Result<Option<Draft>, BackupError> {
         let path = now.path;
         if now.size > LARGEST_FILE {
             let detail = format!("it is larger than {} GiB, which is the most that is read", LARGEST_FILE >> 30);
-            self.findings.add(Finding { code: FindingCode::Unreadable, subject: path, detail });
-            return before.map_or(Ok(()), |before| self.gone(which, before));
+            self.found(FindingCode::Unreadable, path, detail);
+            return self.not_read(which, before);
         }
         let mut pieces = Pieces {
             progress: self.progress,
@@ -188,7 +199,7 @@ impl Look<'_> {
             error: None,
             cancel: self.cancel,
         };
-        let result = read_file(self.tree, path.as_bytes(), &mut pieces);
+        let result = read_file(&self.site_tree.tree, path.as_bytes(), self.buffer, &mut pieces);
         let Pieces { chunks, error, .. } = pieces;
         let why = match result {
             Ok(captured) => {
@@ -197,7 +208,8 @@ impl Look<'_> {
                 if captured.torn {
                     self.torn(path);
                 }
-                return self.list(&entry);
+                self.list(&entry)?;
+                return Ok(Some(entry));
             }
             Err(ReadError::Stopped) => return Err(error.unwrap_or(BackupError::Task)),
             // Gone between the walk and now: as if the walk had come later.
@@ -206,9 +218,13 @@ impl Look<'_> {
             Err(error) => Some(error.to_string()),
         };
         if let Some(detail) = why {
-            self.findings.add(Finding { code: FindingCode::Unreadable, subject: path, detail });
+            self.found(FindingCode::Unreadable, path, detail);
         }
-        before.map_or(Ok(()), |before| self.gone(which, before))
+        self.not_read(which, before)
+    }
+
+    fn not_read(&mut self, which: Which, before: Option<Draft>) -> Result<Option<Draft>, BackupError> {
+        before.map_or(Ok(()), |before| self.gone(which, before)).map(|()| None)
     }
 }
 
@@ -223,12 +239,12 @@ struct Pieces<'a, 'b> {
 }
 
 impl PieceSink for Pieces<'_, '_> {
-    fn piece(&mut self, content: Bytes) -> Result<(), Stopped> {
+    fn piece(&mut self, content: &[u8]) -> Result<(), Stopped> {
         if self.cancel.is_cancelled() {
             self.error = Some(BackupError::Cancelled);
             return Err(Stopped);
         }
-        match self.writer.add_blocking(&content, self.known) {
+        match self.writer.add_blocking(content, self.known) {
             Ok(chunk) => {
                 self.progress.event(Event::Read { bytes: content.len() as u64 });
                 self.chunks.push(chunk);

@@ -8,8 +8,10 @@ mod look;
 mod parent;
 mod publish;
 mod report;
+mod reread;
 mod run;
 mod tables;
+mod trees;
 
 pub use error::BackupError;
 pub use report::{RunReport, SnapshotSummary, Trigger};

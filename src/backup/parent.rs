@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::TreeName;
 use crate::progress::{Event, Progress};
 use crate::repository::RepositoryError;
 use crate::repository::entry::{ChunkRef, FileEntry, Finding, FindingCode, TableEntry};
@@ -14,7 +15,7 @@ use crate::repository::layout::{LAST_SEQ, Layout};
 use crate::repository::list::{LineBuffer, ListFile};
 use crate::repository::reader::ChunkReader;
 use crate::repository::snapshots::{self, Found};
-use crate::repository::state::{LocalSnapshot, SiteState};
+use crate::repository::state::{LocalSnapshot, SiteState, tree_list};
 use crate::storage::{Store, StoreErrorKind};
 
 /// What a run compares with, and where its own snapshot goes.
@@ -135,6 +136,9 @@ async fn fetch(
         let mut reader = reader;
         let dir = state.snapshot_dir(&id)?;
         copy::<FileEntry>(&runtime, &cancel, &mut reader, &stored.manifest.files, ListFile::create(&dir.join("files.zst"))?)?;
+        for tree in stored.manifest.trees.iter().filter(|tree| tree.name != TreeName::Unknown) {
+            copy::<FileEntry>(&runtime, &cancel, &mut reader, &tree.files, ListFile::create(&tree_list(&dir, tree.name))?)?;
+        }
         copy::<TableEntry>(&runtime, &cancel, &mut reader, &stored.manifest.tables, ListFile::create(&dir.join("tables.zst"))?)?;
         state.stage(&id, &stored.path, &stored.bytes)?;
         state.promote(&id)?;

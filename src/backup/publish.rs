@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use super::error::BackupError;
 use super::findings::Found;
+use super::trees::looked_up;
+use crate::config::TreeName;
 use crate::repository::draft::DraftChunk;
 use crate::repository::entry::{ChunkRef, FileEntry, FileKind, TableEntry};
 use crate::repository::ids::PackName;
@@ -59,9 +61,10 @@ pub(super) struct FileCounts {
 }
 
 impl Publisher<'_> {
-    /// The list of files; `references` sees every path of it.
+    /// The list of a tree's files; `references` sees every path of it.
     pub(super) fn files(
         &mut self,
+        tree: Option<TreeName>,
         draft: &Path,
         local: &Path,
         references: &mut FileLookup,
@@ -74,7 +77,10 @@ impl Publisher<'_> {
             if entry.kind == FileKind::File {
                 counts.bytes = counts.bytes.saturating_add(entry.size);
             }
-            references.see(entry.path.as_bytes(), entry.kind);
+            match tree {
+                None => references.see(entry.path.as_bytes(), entry.kind),
+                Some(_) => references.see(&looked_up(tree, entry.path.as_bytes()), entry.kind),
+            }
             list.push(self, &entry, entry.path.as_bytes())?;
         }
         Ok((list.finish(self)?, counts))

@@ -16,10 +16,12 @@ use super::gone::GoneKeeper;
 use super::look::{Look, Which};
 use super::parent::{self, Chosen};
 use super::report::{RunReport, SnapshotSummary, Trigger};
+use super::reread::Share;
 use super::tables::Tables;
+use super::trees::SiteTree;
 use crate::config::SiteSettings;
 use crate::error::{Exit, Explain, render};
-use crate::files::{Rules, Tree};
+use crate::files::ReadBuffer;
 use crate::progress::{Event, Phase, Progress};
 use crate::repository::RepositoryError;
 use crate::repository::draft::DraftChunk;
@@ -97,24 +99,25 @@ pub(super) struct Run<'a> {
 /// What the steps hand on to each other.
 struct Work {
     writer: PackWriter,
-    tree: Tree,
-    rules: Rules,
     /// The parent's chunks of files.
     files: Known,
     /// The parent's chunks of tables.
     tables: Known,
     /// The chunks of the run before, if it was broken off.
     broken: Known,
+    /// Where files are read into.
+    buffer: ReadBuffer,
+    /// The unchanged files that are read all the same.
+    share: Share,
 }
 
 impl Run<'_> {
     async fn work(&self) -> Result<SnapshotSummary, BackupError> {
         let context = self.context;
         self.phase(Phase::Preparing);
-        let tree = Tree::open(&context.site.content_dir)?;
-        let rules = Rules::new(context.site.default_excludes, &context.site.exclude)?;
+        let trees = SiteTree::open_all(&context.site)?;
         let state = Arc::new(SiteState::open(&context.state, &context.site.name)?);
-        let result = self.steps(tree, rules, &state).await;
+        let result = self.steps(&trees, &state).await;
         match &result {
             // The next run reads the parent's lists from the store. (What is in scratch goes by itself.)
             Err(BackupError::Repository(RepositoryError::LocalList { path, .. })) if !path.starts_with(state.scratch()) => {
@@ -127,7 +130,7 @@ impl Run<'_> {
         result
     }
 
-    async fn steps(&self, tree: Tree, rules: Rules, state: &Arc<SiteState>) -> Result<SnapshotSummary, BackupError> {
+    async fn steps(&self, trees: &[SiteTree], state: &Arc<SiteState>) -> Result<SnapshotSummary, BackupError> {
         let context = self.context;
         let Chosen { parent, seq, findings, listed } = self
             .uncancelled(parent::choose(&context.store, &self.layout, state, context.progress.as_ref(), &context.cancel))
@@ -149,22 +152,24 @@ impl Run<'_> {
             cancel: context.cancel.clone(),
         })?;
         let (files, tables) = known(parent.as_ref(), &scratch);
-        let mut work = Work { writer, tree, rules, files, tables, broken };
+        let (buffer, share) = (ReadBuffer::new(), Share::new(context.site.reread, seq));
+        let mut work = Work { writer, files, tables, broken, buffer, share };
         let mut gate = Findings::new(&scratch, "gate")?;
         findings.into_iter().for_each(|finding| gate.add(finding));
 
         self.wait_for_update(&mut gate).await?;
         self.phase(Phase::Files);
-        let first = scratch.join("files-1.zst");
         let walk_started = nanoseconds(Timestamp::now());
-        let previous = match &parent {
-            Some(parent) => ListReader::<FileEntry>::open(&parent.files())?,
-            None => ListReader::empty(),
-        };
         let previous_started = parent.as_ref().map_or(i64::MIN, |p| nanoseconds(p.manifest.times.started));
         // What step 1 could not capture, step 3 says again if it still holds.
         let mut passing = Findings::new(&scratch, "first-look")?;
-        block_in_place(|| self.look(&mut work, Which::First, previous, previous_started, &first, &mut passing))?;
+        for tree in trees {
+            let list =
+                parent.as_ref().and_then(|parent| tree.name.map_or_else(|| Some(parent.files()), |name| parent.tree(name)));
+            let previous = list.map_or_else(|| Ok(ListReader::empty()), |list| ListReader::<FileEntry>::open(&list))?;
+            let how = (tree, Which::First);
+            block_in_place(|| self.look(&mut work, how, previous, previous_started, &scratch, &mut passing))?;
+        }
 
         self.phase(Phase::Database);
         let drafted_tables = scratch.join("tables.zst");
@@ -186,18 +191,20 @@ impl Run<'_> {
         work.writer.spool(Spool::default()).await?;
         self.phase(Phase::SecondLook);
         self.wait_for_update(&mut gate).await?;
-        let second = scratch.join("files-2.zst");
-        let previous = ListReader::<FileEntry<DraftChunk>>::open(&first)?;
         let mut lasting = Findings::new(&scratch, "second-look")?;
-        block_in_place(|| self.look(&mut work, Which::Second, previous, walk_started, &second, &mut lasting))?;
+        for tree in trees {
+            let previous = ListReader::<FileEntry<DraftChunk>>::open(&tree.draft(&scratch, Which::First))?;
+            let how = (tree, Which::Second);
+            block_in_place(|| self.look(&mut work, how, previous, walk_started, &scratch, &mut lasting))?;
+        }
         if let Some(signal) = self.gate().files_signal() {
             gate.add(Finding { code: FindingCode::UpdateUnderWay, subject: "wp-content".into(), detail: signal });
         }
         self.uncancelled(work.writer.flush()).await?;
 
         self.phase(Phase::CrossCheck);
-        let held =
-            Held { found: vec![gate.finish()?, lasting.finish()?], drafted_files: second, drafted_tables, resumed, dumped };
+        let drafted_files = trees.iter().map(|tree| (tree.name, tree.draft(&scratch, Which::Second))).collect();
+        let held = Held { found: vec![gate.finish()?, lasting.finish()?], drafted_files, drafted_tables, resumed, dumped };
         Commit { run: self, state, parent: parent.as_ref(), seq, listed, writer: work.writer, scratch: &scratch }.make(held).await
     }
 
@@ -260,23 +267,24 @@ impl Run<'_> {
     fn look<C: Into<DraftChunk>>(
         &self,
         work: &mut Work,
-        which: Which,
+        (site_tree, which): (&SiteTree, Which),
         previous: impl Iterator<Item = Result<FileEntry<C>, RepositoryError>>,
         previous_started: i64,
-        draft: &std::path::Path,
+        scratch: &std::path::Path,
         findings: &mut Findings,
     ) -> Result<(), BackupError> {
-        let mut list = ListFile::create(draft)?;
+        let mut list = ListFile::create(&site_tree.draft(scratch, which))?;
         Look {
-            tree: &work.tree,
-            rules: &work.rules,
+            site_tree,
             progress: self.context.progress.as_ref(),
             cancel: &self.context.cancel,
             writer: &mut work.writer,
             known: [&mut work.files, &mut work.broken],
             findings,
             draft: &mut list,
-            gone: GoneKeeper::default(),
+            buffer: &mut work.buffer,
+            gone: GoneKeeper::new(site_tree.keeps()),
+            share: work.share,
         }
         .run(which, previous, previous_started)?;
         Ok(list.finish(false)?)
@@ -322,12 +330,14 @@ impl Run<'_> {
 /// The parent's chunks, read when first asked for.
 fn known(parent: Option<&LocalSnapshot>, scratch: &std::path::Path) -> (Known, Known) {
     let Some(parent) = parent else { return (Known::nothing(), Known::nothing()) };
-    let (files, tables) = (parent.files(), parent.tables());
+    let (lists, tables) = (parent.file_lists(), parent.tables());
     let files = Known::lazy(
         scratch,
         Box::new(move |each| {
-            for entry in ListReader::<FileEntry>::open(&files)? {
-                entry?.chunks.iter().try_for_each(&mut *each)?;
+            for list in lists {
+                for entry in ListReader::<FileEntry>::open(&list)? {
+                    entry?.chunks.iter().try_for_each(&mut *each)?;
+                }
             }
             Ok(())
         }),

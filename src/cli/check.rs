@@ -7,7 +7,9 @@ use super::failure::Failure;
 use super::output::Output;
 use super::signals::cancelled_by_signals;
 use super::{reach, work};
-use crate::config::{self, Address, Credentials, DumpSettings, Origins, Settings, SiteName, SiteSettings, StoreSettings, Tls};
+use crate::config::{
+    self, Address, Credentials, DumpSettings, Origins, Settings, SiteName, SiteSettings, StoreSettings, Tls, TreeName,
+};
 use crate::error::Exit;
 use crate::wordpress::UpdateGate;
 
@@ -79,6 +81,18 @@ fn describe_site(page: &mut Page<'_>, site: &SiteSettings) {
         None => page.line("path", "site.path", "not given"),
     }
     page.line("content_dir", "site.content_dir", site.content_dir.display());
+    for tree in &site.trees {
+        let key = match tree.name {
+            TreeName::Plugins => "site.plugins_dir",
+            TreeName::MuPlugins => "site.mu_plugins_dir",
+            TreeName::Uploads => "site.uploads_dir",
+            TreeName::Root | TreeName::Unknown => "site.root_files",
+        };
+        page.line(tree.name.as_str(), key, tree.path.display());
+    }
+    if site.trees.iter().any(|tree| tree.name == TreeName::Root) {
+        page.line("include_wp_config", "site.include_wp_config", site.include_wp_config);
+    }
     page.line("table_prefix", "site.table_prefix", &site.table_prefix);
     page.line("schedule", "site.schedule", site.schedule.as_deref().unwrap_or("on request only"));
     page.line("time_zone", "site.time_zone", site.time_zone.as_deref().unwrap_or("the system's"));
@@ -86,6 +100,8 @@ fn describe_site(page: &mut Page<'_>, site: &SiteSettings) {
     page.line("exclude", "site.exclude", exclude);
     page.line("default_excludes", "site.default_excludes", site.default_excludes);
     page.line("update_wait", "site.update_wait", format_args!("{} s", site.update_wait.as_secs()));
+    let reread = if site.reread == 0 { "never".to_owned() } else { format!("one of {} unchanged files a run", site.reread) };
+    page.line("reread", "site.reread", reread);
     let database = &site.database;
     let address = match &database.address {
         Address::Socket(path) => path.display().to_string(),

@@ -48,7 +48,8 @@ async fn try_store(store: &dyn Store, site: &SiteSettings, out: &mut Output, wor
 }
 
 fn try_files(site: &SiteSettings) -> Result<(), FilesError> {
-    Tree::open(&site.content_dir).map(|_| ())
+    let trees = site.trees.iter().map(|tree| &tree.path);
+    std::iter::once(&site.content_dir).chain(trees).try_for_each(|path| Tree::open(path).map(|_| ()))
 }
 
 async fn try_database(site: &SiteSettings, cancel: &CancellationToken, out: &mut Output, worst: Exit) -> Exit {

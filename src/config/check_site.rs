@@ -11,8 +11,12 @@ use super::error::ConfigError;
 use super::origin::Origin;
 use super::raw::RawSite;
 use super::schedule::Schedule;
+use super::trees::trees;
 use super::wp_config::{Defined, Layout, WpConfig, WpConfigError};
 use super::{SiteName, SiteSettings};
+
+/// In nights: how long content that changed without a trace stays unseen at most.
+const DEFAULT_REREAD: u32 = 30;
 
 const DEFAULT_UPDATE_WAIT: Duration = Duration::from_secs(600);
 
@@ -32,6 +36,10 @@ pub(super) fn site(check: &mut Check<'_>, raw: &RawSite, others: &[SiteSettings]
     let content_dir = content_dir(check, &name, raw, &mut found)?;
     let table_prefix = table_prefix(check, &name, raw, &mut found)?;
     let database = database(check, &name, &raw.database, &mut found)?;
+    let trees = trees(check, &name, raw, &mut found, root.as_deref(), &content_dir)?;
+    if let Some(include) = &raw.include_wp_config {
+        check.given(Some(&name), "site.include_wp_config", include);
+    }
     schedule(check, &name, raw)?;
     if let Some(default_excludes) = &raw.default_excludes {
         check.given(Some(&name), "site.default_excludes", default_excludes);
@@ -45,6 +53,9 @@ pub(super) fn site(check: &mut Check<'_>, raw: &RawSite, others: &[SiteSettings]
         exclude: exclude(check, &name, raw)?,
         default_excludes: raw.default_excludes.as_ref().is_none_or(|value| *value.get_ref()),
         update_wait: update_wait(check, &name, raw)?,
+        reread: reread(check, &name, raw)?,
+        trees,
+        include_wp_config: raw.include_wp_config.as_ref().is_some_and(|value| *value.get_ref()),
         root,
         name,
     })
@@ -86,6 +97,11 @@ impl FromWordPress<'_> {
             };
         }
         Ok(self.read.as_ref())
+    }
+
+    /// The file, where another value has been asked of it.
+    pub(super) fn get_if_read(&self) -> Option<&WpConfig> {
+        self.read.as_ref()
     }
 
     /// The value that `ask` takes from the file; an error when there is no file to ask.
@@ -216,4 +232,20 @@ fn update_wait(check: &mut Check<'_>, site: &SiteName, raw: &RawSite) -> Result<
         let what = format!("{:?} is not a time to wait", text.get_ref());
         check.invalid(KEY, text, &what, "write \"10m\" or \"1h 30m\", at most 24 hours; \"0s\" doesn't wait")
     })
+}
+
+fn reread(check: &mut Check<'_>, site: &SiteName, raw: &RawSite) -> Result<u32, ConfigError> {
+    const KEY: &str = "site.reread";
+    let Some(parts) = &raw.reread else { return Ok(DEFAULT_REREAD) };
+    check.given(Some(site), KEY, parts);
+    if *parts.get_ref() > 10_000 {
+        let what = format!("{} is more than 10000 runs", parts.get_ref());
+        return Err(check.invalid(
+            KEY,
+            parts,
+            &what,
+            "give the number of runs in which all files are read again, or 0 for never",
+        ));
+    }
+    Ok(*parts.get_ref())
 }

@@ -18,6 +18,7 @@ mod secret_file;
 mod settings;
 mod source;
 mod suggest;
+mod trees;
 mod wp_config;
 
 use std::path::Path;
@@ -30,6 +31,7 @@ pub use settings::{
     Address, Credentials, DaemonSettings, DatabaseSettings, DumpSettings, S3Settings, Settings, SiteName, SiteSettings,
     StoreSettings, Tls,
 };
+pub use trees::{TreeName, TreeSettings};
 pub use wp_config::{Defined, Layout, WpConfig, WpConfigError};
 
 /// Where the configuration is when no one says otherwise.

@@ -51,6 +51,12 @@ pub(super) struct RawSite {
     pub(super) exclude: Vec<Spanned<String>>,
     pub(super) default_excludes: Option<Spanned<bool>>,
     pub(super) update_wait: Option<Spanned<String>>,
+    pub(super) reread: Option<Spanned<u32>>,
+    pub(super) root_files: Option<Spanned<bool>>,
+    pub(super) include_wp_config: Option<Spanned<bool>>,
+    pub(super) plugins_dir: Option<Spanned<String>>,
+    pub(super) mu_plugins_dir: Option<Spanned<String>>,
+    pub(super) uploads_dir: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) database: RawDatabase,
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Secret;
+use super::{Secret, TreeSettings};
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -122,6 +122,12 @@ pub struct SiteSettings {
     pub default_excludes: bool,
     /// How long a WordPress update that is under way is waited for. Default 10 minutes.
     pub update_wait: Duration,
+    /// Each run reads one of this many unchanged files again; 0: none.
+    pub reread: u32,
+    /// What is captured beside wp-content.
+    pub trees: Vec<TreeSettings>,
+    /// Whether wp-config.php and other files of the root that hold secrets are captured.
+    pub include_wp_config: bool,
 }
 
 /// A database and how to reach it.

@@ -40,6 +40,9 @@ pub(super) fn site(name: &str) -> SiteSettings {
         exclude: Vec::new(),
         default_excludes: true,
         update_wait: Duration::ZERO,
+        reread: 0,
+        trees: Vec::new(),
+        include_wp_config: false,
     }
 }
 

@@ -8,6 +8,7 @@
 use globset::{Candidate, GlobBuilder, GlobSet};
 
 use super::error::FilesError;
+use super::scope::Scope;
 
 /// An exclude rule that applies unless the site's configuration turns the defaults off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +85,7 @@ pub struct Rules {
     /// In the order of the globs.
     rules: Vec<Rule>,
     markers: bool,
+    scope: Scope,
 }
 
 #[derive(Debug)]
@@ -107,6 +109,16 @@ impl Rules {
     /// # Errors
     /// [`FilesError::Exclude`] and [`FilesError::EmptyExclude`] for an owner's pattern that can't be used.
     pub fn new(defaults: bool, own: &[String]) -> Result<Self, FilesError> {
+        Self::within(defaults, own, Scope::Content)
+    }
+
+    /// The same for another tree than wp-content.
+    ///
+    /// # Errors
+    /// As [`Rules::new`].
+    pub fn within(defaults: bool, own: &[String], scope: Scope) -> Result<Self, FilesError> {
+        // The owner's patterns are relative to wp-content.
+        let own = if matches!(scope, Scope::Root { .. }) { &[] } else { own };
         let mut set = GlobSet::builder();
         let mut rules = Vec::new();
         let vetted = if defaults { DEFAULTS } else { &[] };
@@ -127,7 +139,7 @@ impl Rules {
             rules.push(Rule { name: format!("{origin}:{pattern}"), of });
         }
         let globs = set.build().map_err(|source| FilesError::Exclude { pattern: own.join(" "), source })?;
-        Ok(Self { globs, rules, markers: defaults })
+        Ok(Self { globs, rules, markers: defaults, scope })
     }
 
     /// The rule that leaves this path out, the owner's before the defaults: `own:*.mp4`, `default:cache/`. What is below
@@ -136,8 +148,12 @@ impl Rules {
         if rel.is_empty() {
             return None;
         }
+        if let Some(rule) = self.scope.leaves_out(rel, is_dir) {
+            return Some(rule);
+        }
+        let within = self.scope.in_content(rel);
         self.globs
-            .matches_candidate(&Candidate::from_bytes(rel))
+            .matches_candidate(&Candidate::from_bytes(&within))
             .into_iter()
             .filter_map(|at| self.rules.get(at))
             .find(|rule| match rule.of {
@@ -234,6 +250,18 @@ mod tests {
     fn an_own_rule_is_named_before_a_default() {
         let rules = Rules::new(true, &["cache".to_owned()]).unwrap();
         assert_eq!(rules.decide(b"cache", true), Some("own:cache"));
+    }
+
+    #[test]
+    fn in_a_tree_of_elsewhere_the_patterns_of_wp_content_hold() {
+        let rules = Rules::within(true, &["uploads/big/".to_owned()], Scope::Elsewhere("uploads")).unwrap();
+        assert_eq!(rules.decide(b"big", true), Some("own:uploads/big/"));
+        assert_eq!(rules.decide(b"cache", true), Some("default:uploads/cache/"));
+        assert_eq!(rules.decide(b"2024", true), None);
+        let root = Rules::within(true, &["*.php".to_owned()], Scope::Root { secrets: false }).unwrap();
+        assert_eq!(root.decide(b"index.php", false), None);
+        assert_eq!(root.decide(b"wp-config.php", false), Some("root:it may hold secrets"));
+        assert_eq!(root.decide(b"error_log", false), Some("default:error_log"));
     }
 
     #[test]

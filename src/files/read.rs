@@ -5,8 +5,7 @@ use std::io::{self, Read};
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use fastcdc::v2020::StreamCDC;
+use fastcdc::v2020::FastCDC;
 use rustix::fs::{Stat, fstat};
 use rustix::io::Errno;
 
@@ -33,10 +32,35 @@ pub trait PieceSink {
     ///
     /// # Errors
     /// [`Stopped`] ends the reading.
-    fn piece(&mut self, content: Bytes) -> Result<(), Stopped>;
+    fn piece(&mut self, content: &[u8]) -> Result<(), Stopped>;
 
     /// The file changed while it was read and is read from its beginning again: its pieces so far are void.
     fn restart(&mut self);
+}
+
+/// Where files are read into, used again for each: memory that is new to the process costs as much as reading.
+pub struct ReadBuffer(Vec<u8>);
+
+/// Bytes of a [`ReadBuffer`]: what is left of a piece when more is read has to be moved, so it holds several.
+const WINDOW: usize = 3 * LARGEST_PIECE;
+
+impl ReadBuffer {
+    /// A buffer for one file at a time.
+    pub fn new() -> Self {
+        Self(vec![0; WINDOW])
+    }
+}
+
+impl Default for ReadBuffer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for ReadBuffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ReadBuffer")
+    }
 }
 
 /// The taker wants no more: the run was cancelled, or has failed elsewhere.
@@ -100,22 +124,27 @@ impl ReadError {
     }
 }
 
-/// Reads a file of the tree into `sink`. At most two of the largest pieces are in memory here.
+/// Reads a file of the tree into `sink`.
 ///
 /// A file that changes while it is read is read again, from its beginning, up to three readings; the last one is taken as
 /// it is and flagged [`FileFlag::Torn`]. A file of one piece is handed over only when its reading is known.
 ///
 /// # Errors
 /// [`ReadError`]; what it means for the snapshot is the caller's to say.
-pub fn read_file<C>(tree: &Tree, path: &[u8], sink: &mut dyn PieceSink) -> Result<Captured<C>, ReadError> {
+pub fn read_file<C>(
+    tree: &Tree,
+    path: &[u8],
+    buffer: &mut ReadBuffer,
+    sink: &mut dyn PieceSink,
+) -> Result<Captured<C>, ReadError> {
     let mut bytes_read = 0;
     let mut readings = 0;
     loop {
         readings += 1;
         let last = readings == READINGS;
-        match read_once(tree, path, sink, &mut bytes_read) {
+        match read_once(tree, path, &mut buffer.0, sink, &mut bytes_read) {
             Ok(once) if once.settled || last => {
-                if let Some(content) = once.whole {
+                if let Some(content) = buffer.0.get(..once.whole).filter(|content| !content.is_empty()) {
                     sink.piece(content)?;
                 }
                 let mut entry = entry(path, FileKind::File, &once.before, &tree.owners);
@@ -140,20 +169,26 @@ struct Reading {
     size: u64,
     /// Nothing changed from before it to after it.
     settled: bool,
-    /// The content of a file of one piece, not yet handed over.
-    whole: Option<Bytes>,
+    /// Bytes in the buffer of a file of one piece, which is not yet handed over.
+    whole: usize,
 }
 
-fn read_once(tree: &Tree, path: &[u8], sink: &mut dyn PieceSink, bytes_read: &mut u64) -> Result<Reading, ReadError> {
+fn read_once(
+    tree: &Tree,
+    path: &[u8],
+    window: &mut [u8],
+    sink: &mut dyn PieceSink,
+    bytes_read: &mut u64,
+) -> Result<Reading, ReadError> {
     let file = tree.open_file(path)?;
     let before = settle(&file)?;
     // No further than the size: a log that grows as fast as it is read would never end.
     let mut content = Counted { inner: (&file).take(size(&before)), count: 0 };
-    let mut whole = None;
+    let mut whole = 0;
     let outcome = if size(&before) <= LARGEST_PIECE as u64 {
-        read_whole(&mut content, size(&before)).map(|read| whole = read)
+        fill(&mut content, window, &mut whole).map(|_| ()).map_err(ReadError::from)
     } else {
-        cut(&mut content, sink)
+        cut(&mut content, window, sink)
     };
     let size_read = content.count;
     *bytes_read += size_read;
@@ -183,18 +218,33 @@ fn same(before: &Stat, after: &Stat) -> bool {
     (size(before), mtime(before), ctime(before), before.st_ino) == (size(after), mtime(after), ctime(after), after.st_ino)
 }
 
-fn read_whole(content: &mut impl Read, size: u64) -> Result<Option<Bytes>, ReadError> {
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(LARGEST_PIECE));
-    content.read_to_end(&mut bytes)?;
-    Ok((!bytes.is_empty()).then(|| Bytes::from(bytes)))
+/// Reads until the window is full or the content ends; whether it has ended.
+fn fill(content: &mut impl Read, window: &mut [u8], filled: &mut usize) -> io::Result<bool> {
+    while let Some(room) = window.get_mut(*filled..).filter(|room| !room.is_empty()) {
+        match content.read(room)? {
+            0 => return Ok(true),
+            read => *filled += read,
+        }
+    }
+    Ok(false)
 }
 
-fn cut(content: &mut impl Read, sink: &mut dyn PieceSink) -> Result<(), ReadError> {
-    for piece in StreamCDC::new(content, SMALLEST_PIECE, AVERAGE_PIECE, LARGEST_PIECE) {
-        let piece = piece.map_err(io::Error::from)?;
-        sink.piece(Bytes::from(piece.data))?;
+fn cut(content: &mut impl Read, window: &mut [u8], sink: &mut dyn PieceSink) -> Result<(), ReadError> {
+    let (mut start, mut end, mut ended) = (0, 0, false);
+    loop {
+        if end - start < LARGEST_PIECE && !ended {
+            window.copy_within(start..end, 0);
+            (start, end) = (0, end - start);
+            ended = fill(content, window, &mut end)?;
+        }
+        let rest = window.get(start..end).unwrap_or_default();
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let (_, length) = FastCDC::new(rest, SMALLEST_PIECE, AVERAGE_PIECE, LARGEST_PIECE).cut(0, rest.len());
+        sink.piece(rest.get(..length).unwrap_or_default())?;
+        start += length;
     }
-    Ok(())
 }
 
 /// Counts what is read, and goes on after a signal.

@@ -216,6 +216,8 @@ pub enum FindingCode {
     Unreadable,
     /// A file that changed each time it was read.
     Torn,
+    /// A file whose content is another than before, though nothing that the system says of it has changed: a bad disk, or someone who hides.
+    SilentChange,
     /// A socket, FIFO or device: not captured.
     SpecialFile,
     /// A symlink that points out of the tree: kept as a link.

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::TreeName;
+
 use super::entry::{ChunkRef, FindingCode};
 use super::ids::{PackName, RunId};
 
@@ -45,6 +47,9 @@ pub struct Manifest {
     pub uploaded: Uploaded,
     /// The pieces of the list of files, in order.
     pub files: Vec<ChunkRef>,
+    /// The trees beside wp-content.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trees: Vec<TreeList>,
     /// The pieces of the list of tables, in order.
     pub tables: Vec<ChunkRef>,
     /// The pieces of the list of findings, in order.
@@ -54,6 +59,19 @@ pub struct Manifest {
     /// The host's signature over all of the above; absent until signing exists (docs/FORMAT.md).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
+}
+
+/// A tree beside wp-content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeList {
+    /// Which.
+    pub name: TreeName,
+    /// Entries in its list.
+    pub entries: u64,
+    /// Bytes of its files' content.
+    pub bytes: u64,
+    /// The pieces of its list, in order.
+    pub files: Vec<ChunkRef>,
 }
 
 /// The snapshot that a run compared with.

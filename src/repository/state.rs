@@ -4,7 +4,7 @@
 //! ```text
 //! <state>/<site>/lock                       held while a run is under way
 //! <state>/<site>/parent                     the id of the parent's directory
-//! <state>/<site>/snapshots/<id>/            manifest.json, files.zst, tables.zst, key: of the parent, or of a commit under way
+//! <state>/<site>/snapshots/<id>/            manifest.json, files.zst, tree-*.zst, tables.zst, key: of the parent, or of a commit under way
 //! <state>/<site>/journal                    what the run under way has uploaded
 //! <state>/<site>/scratch/                   goes with the run
 //! ```
@@ -18,7 +18,7 @@ use super::error::RepositoryError;
 use super::ids::RunId;
 use super::manifest::Manifest;
 use super::snapshots;
-use crate::config::SiteName;
+use crate::config::{SiteName, TreeName};
 
 /// The held state of one site.
 #[derive(Debug)]
@@ -47,10 +47,26 @@ impl LocalSnapshot {
         self.dir.join("files.zst")
     }
 
+    /// The list of a tree beside wp-content, when the snapshot has it.
+    pub fn tree(&self, name: TreeName) -> Option<PathBuf> {
+        self.manifest.trees.iter().any(|tree| tree.name == name).then(|| tree_list(&self.dir, name))
+    }
+
+    /// All lists of files.
+    pub fn file_lists(&self) -> Vec<PathBuf> {
+        let trees = self.manifest.trees.iter().filter(|tree| tree.name != TreeName::Unknown);
+        std::iter::once(self.files()).chain(trees.map(|tree| tree_list(&self.dir, tree.name))).collect()
+    }
+
     /// The list of tables.
     pub fn tables(&self) -> PathBuf {
         self.dir.join("tables.zst")
     }
+}
+
+/// The list of a tree beside wp-content in a snapshot's directory.
+pub fn tree_list(dir: &Path, name: TreeName) -> PathBuf {
+    dir.join(format!("tree-{}.zst", name.as_str()))
 }
 
 impl SiteState {
@@ -112,8 +128,10 @@ impl SiteState {
         let bytes = fs::read(dir.join("manifest.json")).ok()?;
         let manifest = snapshots::parse(&bytes, "manifest.json").ok()?;
         let path = fs::read_to_string(dir.join("key")).ok()?;
-        let whole = manifest.id == *id && dir.join("files.zst").exists() && dir.join("tables.zst").exists();
-        whole.then(|| LocalSnapshot { dir, path, manifest, blake3: blake3::hash(&bytes).to_hex().to_string() })
+        let right = manifest.id == *id;
+        let snapshot = LocalSnapshot { dir, path, manifest, blake3: blake3::hash(&bytes).to_hex().to_string() };
+        let whole = snapshot.tables().exists() && snapshot.file_lists().iter().all(|list| list.exists());
+        (right && whole).then_some(snapshot)
     }
 
     /// Writes a manifest beside its lists, durably: before the commit, so that a crash right after it loses nothing.

@@ -23,7 +23,12 @@ pub(super) struct Directories {
     pub(super) content: PathBuf,
     /// The constant `UPLOADS`, relative to the root.
     pub(super) uploads: Option<String>,
+    /// Uploads that are captured as a tree of their own.
+    pub(super) uploads_tree: Option<PathBuf>,
 }
+
+/// What stands before the paths of uploads that are a tree of their own: no directory of wp-content.
+const UPLOADS_TREE: &[u8] = b"uploads:";
 
 impl Directories {
     /// As `_wp_upload_dir()`: the constant, else the option, else `uploads` in wp-content.
@@ -39,6 +44,9 @@ impl Directories {
         let directory = lexical(&directory.unwrap_or_else(|| self.content.join("uploads")));
         match directory.strip_prefix(lexical(&self.content)) {
             Ok(inside) => Uploads::Inside(inside.as_os_str().as_encoded_bytes().to_vec()),
+            Err(_) if self.uploads_tree.as_deref().map(lexical).as_ref() == Some(&directory) => {
+                Uploads::Inside(UPLOADS_TREE.to_vec())
+            }
             Err(_) => Uploads::Outside(directory),
         }
     }
@@ -125,7 +133,8 @@ mod tests {
     use super::*;
 
     fn directories(uploads: Option<&str>) -> Directories {
-        Directories { root: Some("/srv/www".into()), content: "/srv/www/wp-content".into(), uploads: uploads.map(str::to_owned) }
+        let uploads = uploads.map(str::to_owned);
+        Directories { root: Some("/srv/www".into()), content: "/srv/www/wp-content".into(), uploads, uploads_tree: None }
     }
 
     fn files(file: &str, metadata: Option<&str>) -> Vec<String> {
@@ -146,6 +155,8 @@ mod tests {
         assert_eq!(directories(None).uploads("wp-content/media/"), inside("media"));
         assert_eq!(directories(None).uploads("/srv/www/wp-content/./x/../media"), inside("media"));
         assert_eq!(directories(None).uploads("files"), Uploads::Outside("/srv/www/files".into()));
+        let captured = Directories { uploads_tree: Some("/srv/www/x/../files".into()), ..directories(None) };
+        assert_eq!(captured.uploads("files"), Uploads::Inside(b"uploads:".to_vec()));
         assert_eq!(directories(Some("wp-content/pics")).uploads("ignored"), inside("pics"));
         assert_eq!(directories(Some("../pics")).uploads(""), Uploads::Outside("/srv/pics".into()));
     }

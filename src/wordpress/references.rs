@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::attachments::{Directories, Uploads, below};
 use super::expected::{Collecting, Expected, Role};
 use super::php_serialize::walk;
-use crate::config::{SiteSettings, WpConfig};
+use crate::config::{SiteSettings, TreeName, WpConfig};
 use crate::error::{Exit, Explain};
 use crate::repository::entry::{FileKind, Finding, FindingCode};
 
@@ -158,7 +158,8 @@ impl ReferenceCheck {
         let wp_config = site.root.as_deref().and_then(|root| WpConfig::find(root).ok());
         let uploads =
             wp_config.and_then(|config| config.optional_constant("UPLOADS").ok().flatten()).map(|defined| defined.value);
-        let directories = Directories { root: site.root.clone(), content: site.content_dir.clone(), uploads };
+        let uploads_tree = site.trees.iter().find(|tree| tree.name == TreeName::Uploads).map(|tree| tree.path.clone());
+        let directories = Directories { root: site.root.clone(), content: site.content_dir.clone(), uploads, uploads_tree };
         let failed = |source| ReferenceError { directory: spool.to_owned(), source };
         Ok(Self {
             uploads: directories.uploads(""),

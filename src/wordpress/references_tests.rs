@@ -23,6 +23,9 @@ fn site(content: &Path) -> SiteSettings {
         exclude: Vec::new(),
         default_excludes: true,
         update_wait: Duration::ZERO,
+        reread: 0,
+        trees: Vec::new(),
+        include_wp_config: false,
     }
 }
 

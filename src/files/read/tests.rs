@@ -11,16 +11,16 @@ use crate::repository::entry::ChunkRef;
 
 #[derive(Default)]
 struct Kept {
-    pieces: Vec<Bytes>,
+    pieces: Vec<Vec<u8>>,
     restarts: u32,
     /// Pieces after which it wants no more.
     stop_after: Option<usize>,
 }
 
 impl PieceSink for Kept {
-    fn piece(&mut self, content: Bytes) -> Result<(), Stopped> {
+    fn piece(&mut self, content: &[u8]) -> Result<(), Stopped> {
         assert!(!content.is_empty() && content.len() <= LARGEST_PIECE);
-        self.pieces.push(content);
+        self.pieces.push(content.to_vec());
         if self.stop_after.is_some_and(|most| self.pieces.len() >= most) { Err(Stopped) } else { Ok(()) }
     }
 
@@ -32,7 +32,7 @@ impl PieceSink for Kept {
 
 fn read(root: &Path, path: &str) -> Result<(Captured<ChunkRef>, Kept), ReadError> {
     let mut kept = Kept::default();
-    let captured = read_file(&Tree::open(root).unwrap(), path.as_bytes(), &mut kept)?;
+    let captured = read_file(&Tree::open(root).unwrap(), path.as_bytes(), &mut ReadBuffer::new(), &mut kept)?;
     Ok((captured, kept))
 }
 
@@ -72,7 +72,7 @@ fn large_files_are_cut_where_their_content_says() {
     let (captured, kept) = read(dir.path(), "large").unwrap();
     assert!(kept.pieces.concat() == content && !captured.torn);
     // The cuts are part of the format: other numbers here make every large file of every site new.
-    let cuts: Vec<usize> = kept.pieces.iter().map(Bytes::len).collect();
+    let cuts: Vec<usize> = kept.pieces.iter().map(Vec::len).collect();
     assert_eq!(cuts, GOLDEN_CUTS);
     // A byte in front moves the cuts with the content.
     fs::write(dir.path().join("large"), [&b"x"[..], &content].concat()).unwrap();
@@ -127,7 +127,8 @@ fn the_taker_can_stop_it() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("large"), noise(12 << 20)).unwrap();
     let mut kept = Kept { stop_after: Some(2), ..Kept::default() };
-    let read: Result<Captured<ChunkRef>, _> = read_file(&Tree::open(dir.path()).unwrap(), b"large", &mut kept);
+    let read: Result<Captured<ChunkRef>, _> =
+        read_file(&Tree::open(dir.path()).unwrap(), b"large", &mut ReadBuffer::new(), &mut kept);
     assert!(matches!(read, Err(ReadError::Stopped)));
     assert_eq!(kept.pieces.len(), 2);
 }
@@ -163,7 +164,7 @@ struct Meddler {
 }
 
 impl PieceSink for Meddler {
-    fn piece(&mut self, content: Bytes) -> Result<(), Stopped> {
+    fn piece(&mut self, content: &[u8]) -> Result<(), Stopped> {
         if self.kept.pieces.is_empty() && self.kept.restarts < self.changes {
             self.file.write_all_at(&[self.kept.restarts as u8 + 1; 8], 11 << 20).unwrap();
         }
@@ -184,7 +185,7 @@ fn a_change_of_the_same_size_is_seen_while_reading() {
     for (changes, torn) in [(1, false), (2, false), (9, true)] {
         let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
         let mut sink = Meddler { kept: Kept::default(), file, changes };
-        let captured: Captured<ChunkRef> = read_file(&tree, b"large", &mut sink).unwrap();
+        let captured: Captured<ChunkRef> = read_file(&tree, b"large", &mut ReadBuffer::new(), &mut sink).unwrap();
         assert_eq!((captured.torn, sink.kept.restarts), (torn, changes.min(READINGS - 1)));
         assert!(sink.kept.pieces.concat() == fs::read(&path).unwrap());
     }
