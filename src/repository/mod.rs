@@ -15,6 +15,7 @@ pub mod list;
 pub mod manifest;
 pub mod outbox;
 pub mod pack;
+pub mod read_ahead;
 pub mod reader;
 pub mod snapshots;
 pub mod state;
