@@ -146,7 +146,7 @@ struct Reading {
 
 fn read_once(tree: &Tree, path: &[u8], sink: &mut dyn PieceSink, bytes_read: &mut u64) -> Result<Reading, ReadError> {
     let file = tree.open_file(path)?;
-    let before = settle(&file)?;
+    let (before, is_fresh) = settle(&file)?;
     // No further than the size: a log that grows as fast as it is read would never end.
     let mut content = Counted { inner: (&file).take(size(&before)), count: 0 };
     let mut whole = None;
@@ -159,24 +159,37 @@ fn read_once(tree: &Tree, path: &[u8], sink: &mut dyn PieceSink, bytes_read: &mu
     *bytes_read += size_read;
     outcome?;
     let after = fstat(&file).map_err(io::Error::from)?;
-    let settled = same(&before, &after) && size_read == size(&before) && !is_fresh(&before);
+    let settled = same(&before, &after) && size_read == size(&before) && !is_fresh;
     Ok(Reading { before, size: size_read, settled, whole })
 }
 
-/// What is known of the file before it is read, at a time when its next change can't have the ctime of its last.
-fn settle(file: &File) -> io::Result<Stat> {
-    let stat = fstat(file)?;
-    if is_fresh(&stat) {
+/// What is known of the file before it is read, at a time when its next change can't have the ctime of its last; and whether
+/// that could not be had.
+fn settle(file: &File) -> io::Result<(Stat, bool)> {
+    let asked = ask(file)?;
+    if asked.1 {
         sleep(TICK);
-        return Ok(fstat(file)?);
+        return ask(file);
     }
-    Ok(stat)
+    Ok(asked)
 }
 
-/// Whether the last change may be of the clock's present tick. A time in the future is another clock's and says nothing.
-fn is_fresh(stat: &Stat) -> bool {
+/// What is known of the file, and whether its last change may be of the clock's present tick.
+fn ask(file: &File) -> io::Result<(Stat, bool)> {
+    // On both sides: this thread may be kept from running in between.
+    let earliest = clock();
+    let stat = fstat(file)?;
+    Ok((stat, is_fresh(&stat, earliest, clock())))
+}
+
+/// A time in the future is another clock's and says nothing.
+fn is_fresh(stat: &Stat, earliest: Duration, latest: Duration) -> bool {
     let changed = Duration::from_nanos(u64::try_from(ctime(stat)).unwrap_or(0));
-    SystemTime::UNIX_EPOCH.elapsed().is_ok_and(|now| now.checked_sub(changed).is_some_and(|age| age < TICK))
+    changed <= latest && changed + TICK > earliest
+}
+
+fn clock() -> Duration {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()
 }
 
 fn same(before: &Stat, after: &Stat) -> bool {
