@@ -18,6 +18,7 @@ use wp_backup_agent::repository::entry::{FileEntry, FileFlag, FileKind, Finding,
 use support::blocks::{Verdict, read};
 use support::files_site::FilesSite;
 use support::mutator::{ACTIONS, Mutator, RESTLESS, SECRET};
+use support::roomy;
 
 const RUNS: usize = 50;
 
@@ -29,7 +30,7 @@ struct Ran {
 
 #[test]
 fn snapshots_of_a_tree_that_is_never_at_rest() {
-    let (site, dir) = (FilesSite::new(), tempfile::tempdir().unwrap());
+    let (site, dir) = (FilesSite::of(1 << 30), roomy::directory(1 << 30));
     let mutator = Mutator::make(dir.path(), 1);
     let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));
     let audit = Audit::of(&outside);
@@ -60,7 +61,7 @@ fn snapshots_of_a_tree_that_is_never_at_rest() {
 
 /// Restores a snapshot and looks at each file of it.
 fn check(site: &FilesSite, mutator: &Mutator, ran: &Ran, counts: &mut BTreeMap<&'static str, u64>) {
-    let target = tempfile::tempdir().unwrap();
+    let target = roomy::directory(1 << 28);
     site.restore(ran.seq, target.path());
     let (manifest, entries, findings) = site.lists(ran.seq);
     named(&entries, &findings);

@@ -53,7 +53,7 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let fixture = Self { site: FilesSite::new(), content: tempfile::tempdir().unwrap() };
+        let fixture = Self { site: FilesSite::of(1 << 20), content: tempfile::tempdir().unwrap() };
         for n in 0..5 {
             overwrite(&fixture.file(n), 0);
         }

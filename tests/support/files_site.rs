@@ -20,11 +20,12 @@ use wp_backup_agent::restore::{FilesRestored, Restore};
 use wp_backup_agent::storage::{LocalStore, Recorder, Store};
 
 use super::mariadb::MariaDb;
+use super::roomy;
 
 /// Longer than the two seconds in which an entry's times aren't trusted.
 pub const SETTLED: Duration = Duration::from_millis(2200);
 
-/// The site, its server, and its store in a local directory. A test says where its wp-content is.
+/// The site, its server, and its store in a directory. A test says where its wp-content is.
 pub struct FilesSite {
     server: MariaDb,
     state: tempfile::TempDir,
@@ -34,10 +35,11 @@ pub struct FilesSite {
 }
 
 impl FilesSite {
-    pub fn new() -> Self {
+    /// A site whose store will hold about so many bytes.
+    pub fn of(bytes: u64) -> Self {
         let server = MariaDb::start();
         server.client("CREATE DATABASE blog CHARACTER SET utf8mb4");
-        let (state, kept) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        let (state, kept) = (roomy::directory(1 << 28), roomy::directory(bytes));
         let recorder = Arc::new(Recorder::new(Arc::new(LocalStore::new(kept.path().to_owned()))));
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
         Self { server, state, kept, recorder, runtime }

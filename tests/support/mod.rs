@@ -16,6 +16,7 @@ pub mod mariadb;
 pub mod mutator;
 pub mod random;
 pub mod respawned;
+pub mod roomy;
 pub mod s3;
 pub mod server;
 pub mod small_site;
