@@ -25,6 +25,7 @@ use crate::error::{Exit, Explain, render};
 use crate::files::ReadBuffer;
 use crate::progress::{Event, Phase, Progress};
 use crate::repository::RepositoryError;
+use crate::repository::checkpoint;
 use crate::repository::entry::{ChunkRef, FileEntry, Finding, FindingCode, TableEntry};
 use crate::repository::ids::{PackName, RunId};
 use crate::repository::journal::Journal;
@@ -56,6 +57,8 @@ pub struct RunContext {
     pub trigger: Trigger,
     /// Who watches.
     pub progress: Arc<dyn Progress>,
+    /// How often a checkpoint goes into the store: [`checkpoint::EVERY`], but for tests.
+    pub checkpoint_every: Duration,
     /// Ends the run at the next piece of work; nothing is committed then.
     pub cancel: CancellationToken,
 }
@@ -134,6 +137,7 @@ impl Run<'_> {
 
     async fn steps(&self, trees: &[SiteTree], state: &Arc<SiteState>) -> Result<SnapshotSummary, BackupError> {
         let context = self.context;
+        let lost = state.is_new();
         let Chosen { parent, seq, findings, listed } = self
             .uncancelled(parent::choose(&context.store, &self.layout, state, context.progress.as_ref(), &context.cancel))
             .await?;
@@ -141,6 +145,9 @@ impl Run<'_> {
         if let Some(parent) = &parent {
             let Counts { file_entries: entries, file_bytes: bytes, .. } = parent.manifest.counts;
             context.progress.event(Event::Expected { entries, bytes });
+        }
+        if lost {
+            self.uncancelled(self.recover(state)).await?;
         }
         let (broken, resumed) = self.uncancelled(self.resume(state)).await?;
         let scratch = state.scratch();
@@ -151,6 +158,8 @@ impl Run<'_> {
             scratch: scratch.clone(),
             progress: Arc::clone(&context.progress),
             journal: Journal::open(&state.journal(), &context.store.url())?,
+            checkpoint_every: context.checkpoint_every,
+            resumed: resumed.clone(),
             cancel: context.cancel.clone(),
         })?;
         let (files, tables) = known(parent.as_ref(), &scratch);
@@ -211,6 +220,24 @@ impl Run<'_> {
         let found = vec![gate.finish()?, work.reread.finish()?, lasting.finish()?];
         let held = Held { found, trees, drafted_tables, resumed, dumped };
         Commit { run: self, state, parent: parent.as_ref(), seq, listed, writer: work.writer, scratch: &scratch }.make(held).await
+    }
+
+    /// Without local state: what a run before may have sent before it was broken off.
+    async fn recover(&self, state: &SiteState) -> Result<(), BackupError> {
+        match checkpoint::recover(self.context.store.as_ref(), &self.layout, &state.journal()).await {
+            Ok(0) => Ok(()),
+            Ok(packs) => {
+                let note = format!("local state is lost; this run goes on from a checkpoint of {packs} packs in the store");
+                self.context.progress.event(Event::Note(note));
+                Ok(())
+            }
+            // The account may lack the right to look: then all is sent again.
+            Err(RepositoryError::Store(error)) if error.kind == StoreErrorKind::Denied => {
+                self.context.progress.event(Event::Note(format!("checkpoints can't be looked for: {}", render(&error))));
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What the run before has in the store, if it was broken off: its chunks, and its packs.
