@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::BackupError;
 use super::findings::Findings;
 use super::gone::GoneKeeper;
-use crate::files::{Change, PieceSink, ReadError, Rules, Stopped, Tree, Walked, compare, read_file};
+use crate::files::{Change, Measure, PieceSink, ReadError, Rules, Stopped, Tree, Walked, compare, read_file};
 use crate::progress::{Event, Progress};
 use crate::repository::RepositoryError;
 use crate::repository::byte_text::ByteText;
@@ -33,6 +33,7 @@ pub(super) struct Look<'a> {
     pub(super) writer: &'a mut PackWriter,
     pub(super) known: [&'a mut Known; 2],
     pub(super) findings: &'a mut Findings,
+    pub(super) measure: &'a mut Measure,
     pub(super) draft: &'a mut ListFile<Draft>,
     /// What went away since the previous look.
     pub(super) gone: GoneKeeper,
@@ -69,7 +70,7 @@ impl Look<'_> {
             }
             let now = match walked? {
                 Walked::Finding(finding) => {
-                    self.findings.add(finding);
+                    self.found(finding);
                     continue;
                 }
                 Walked::Entry(entry) => entry,
@@ -89,6 +90,17 @@ impl Look<'_> {
         }
         self.progress.event(Event::Walked { entries, bytes });
         Ok(())
+    }
+
+    /// Takes a finding of the walk; of what a rule leaves out, how much that is.
+    fn found(&mut self, finding: Finding) {
+        if finding.code != FindingCode::Excluded {
+            return self.findings.add(finding);
+        }
+        // The walk's word for why is the rule's name.
+        let left_out = self.measure.left_out(self.tree, finding.subject.as_bytes(), &finding.detail);
+        let public = self.rules.public_name(&left_out.rule);
+        self.findings.left_out(finding, left_out, public);
     }
 
     /// An entry of the walk, and what the previous list has of its path. Answers whether it had to be read.

@@ -19,7 +19,7 @@ use super::report::{RunReport, SnapshotSummary, Trigger};
 use super::tables::Tables;
 use crate::config::SiteSettings;
 use crate::error::{Exit, Explain, render};
-use crate::files::{Rules, Tree};
+use crate::files::{Measure, Rules, Tree};
 use crate::progress::{Event, Phase, Progress};
 use crate::repository::RepositoryError;
 use crate::repository::draft::DraftChunk;
@@ -99,6 +99,8 @@ struct Work {
     writer: PackWriter,
     tree: Tree,
     rules: Rules,
+    /// How much is left out: what step 1 counts, step 3 knows.
+    measure: Measure,
     /// The parent's chunks of files.
     files: Known,
     /// The parent's chunks of tables.
@@ -134,8 +136,8 @@ impl Run<'_> {
             .await?;
         state.keep_only(parent.as_ref().map(|p| &p.manifest.id))?;
         if let Some(parent) = &parent {
-            let Counts { file_entries: entries, file_bytes: bytes, .. } = parent.manifest.counts;
-            context.progress.event(Event::Expected { entries, bytes });
+            let Counts { file_entries: entries, file_bytes: bytes, rows, sql_bytes, .. } = parent.manifest.counts;
+            context.progress.event(Event::Expected { entries, bytes, rows, sql_bytes });
         }
         let (broken, resumed) = self.uncancelled(self.resume(state)).await?;
         let scratch = state.scratch();
@@ -149,7 +151,7 @@ impl Run<'_> {
             cancel: context.cancel.clone(),
         })?;
         let (files, tables) = known(parent.as_ref(), &scratch);
-        let mut work = Work { writer, tree, rules, files, tables, broken };
+        let mut work = Work { writer, tree, rules, measure: Measure::default(), files, tables, broken };
         let mut gate = Findings::new(&scratch, "gate")?;
         findings.into_iter().for_each(|finding| gate.add(finding));
 
@@ -184,8 +186,8 @@ impl Run<'_> {
         .await?;
 
         work.writer.spool(Spool::default()).await?;
-        self.phase(Phase::SecondLook);
         self.wait_for_update(&mut gate).await?;
+        self.phase(Phase::SecondLook);
         let second = scratch.join("files-2.zst");
         let previous = ListReader::<FileEntry<DraftChunk>>::open(&first)?;
         let mut lasting = Findings::new(&scratch, "second-look")?;
@@ -275,6 +277,7 @@ impl Run<'_> {
             writer: &mut work.writer,
             known: [&mut work.files, &mut work.broken],
             findings,
+            measure: &mut work.measure,
             draft: &mut list,
             gone: GoneKeeper::default(),
         }

@@ -9,12 +9,14 @@
 mod change;
 mod error;
 mod exclude;
+mod left_out;
 mod metadata;
 mod names;
 mod read;
 mod stack;
 mod tree;
 mod walk;
+mod why;
 mod write;
 mod write_file;
 
@@ -23,9 +25,11 @@ mod testing;
 
 pub use change::{Change, compare};
 pub use error::FilesError;
-pub use exclude::{DEFAULTS, DefaultRule, Rules};
+pub use exclude::{DEFAULTS, DefaultRule, Rules, reason};
+pub use left_out::Measure;
 pub use read::{Captured, LARGEST_PIECE, PieceSink, ReadError, Stopped, read_file};
 pub use tree::Tree;
 pub use walk::{Walk, Walked};
+pub use why::{Answer, Why, below};
 pub use write::{TreeWriter, WriteStats};
 pub use write_file::FileWriter;
