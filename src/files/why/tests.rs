@@ -121,7 +121,7 @@ fn what_cannot_be_read_is_told() {
     }
     let dir = tempfile::tempdir().unwrap();
     let rules = make(dir.path());
-    fs::set_permissions(dir.path().join("uploads/raw"), std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(dir.path().join("uploads/raw"), std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
     let none = Rules::new(false, &[]).unwrap();
     let tree = Tree::open(dir.path()).unwrap();
     let locked = tree.why(&none, b"uploads/raw/deep/er.jpg", false).unwrap().why;
