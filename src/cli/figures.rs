@@ -1,9 +1,9 @@
 //! A run's figures in words.
 
 use super::format::{bytes, count, duration};
-use crate::progress::{Figures, Phase};
+use crate::progress::{Figures, PerSecond, Phase};
 
-/// What the step under way has done, and of how much.
+/// What the step under way has done, of how much, and how fast.
 pub(super) fn what(figures: &Figures) -> String {
     describe(figures, figures.phase, true)
 }
@@ -23,7 +23,12 @@ pub(super) fn ended(phase: Phase, figures: &Figures) -> Option<String> {
 
 fn describe(figures: &Figures, phase: Phase, under_way: bool) -> String {
     let Figures { walked_entries, walked_bytes, read_bytes, rows, sql_bytes, uploaded_bytes, written_bytes, .. } = *figures;
-    let uploaded = if uploaded_bytes > 0 { format!(", {} uploaded", bytes(uploaded_bytes)) } else { String::new() };
+    let rates = if under_way { figures.per_second } else { PerSecond::default() };
+    let per_second = |rate: u64| if rate > 0 { format!(" ({}/s)", bytes(rate)) } else { String::new() };
+    let uploaded = match uploaded_bytes {
+        0 => String::new(),
+        sent => format!(", {} uploaded{}", bytes(sent), per_second(rates.uploaded_bytes)),
+    };
     // What the parent had, while there is less: beyond that it tells nothing.
     let of = |done: u64, expected: u64, show: fn(u64) -> String, about: &str| {
         let expected = (under_way && expected > 0 && done <= expected).then(|| format!(" of {about}{}", show(expected)));
@@ -35,39 +40,23 @@ fn describe(figures: &Figures, phase: Phase, under_way: bool) -> String {
         Phase::Files => {
             let entries = of(walked_entries, figures.expected_entries, count, "about ");
             let size = of(walked_bytes, figures.expected_bytes, bytes, "");
-            format!("files: {entries} seen ({size}), {} new{uploaded}", bytes(read_bytes))
+            let new = format!("{} new{}", bytes(read_bytes), per_second(rates.read_bytes));
+            format!("files: {entries} seen ({size}), {new}{uploaded}")
         }
         Phase::Database => {
             let table = figures.table.as_deref().filter(|_| under_way).map(|table| format!("{table}, ")).unwrap_or_default();
-            let (rows, size) =
-                (of(rows, figures.expected_rows, count, "about "), of(sql_bytes, figures.expected_sql_bytes, bytes, ""));
-            format!("database: {table}{rows} rows ({size}){uploaded}")
+            let rows = of(rows, figures.expected_rows, count, "about ");
+            let size = of(sql_bytes, figures.expected_sql_bytes, bytes, "");
+            let rate = if rates.sql_bytes > 0 { format!(", {}/s", bytes(rates.sql_bytes)) } else { String::new() };
+            format!("database: {table}{rows} rows ({size}{rate}){uploaded}")
         }
         Phase::SecondLook => {
             format!("files, second look: {} seen{uploaded}", of(walked_entries, figures.expected_entries, count, "about "))
         }
-        Phase::CrossCheck => "cross-check".into(),
+        Phase::CrossCheck => format!("cross-check{uploaded}"),
         Phase::Commit => format!("commit{uploaded}"),
-        Phase::Restoring => format!("restoring: {} written", bytes(written_bytes)),
+        Phase::Restoring => format!("restoring: {} written{}", bytes(written_bytes), per_second(rates.written_bytes)),
         Phase::Done => "done".into(),
-    }
-}
-
-/// How fast the step under way goes, and the upload.
-pub(super) fn speed(figures: &Figures) -> Option<String> {
-    let rate = figures.per_second;
-    let some = |rate: u64, text: &dyn Fn(u64) -> String| (rate > 0).then(|| text(rate));
-    let step = match figures.phase {
-        Phase::Files | Phase::SecondLook => some(rate.read_bytes, &|rate| format!("reading {}/s", bytes(rate)))
-            .or_else(|| some(rate.entries, &|rate| format!("{} entries/s", count(rate)))),
-        Phase::Database => some(rate.rows, &|rows| format!("{} rows/s ({}/s)", count(rows), bytes(rate.sql_bytes))),
-        Phase::Restoring => some(rate.written_bytes, &|rate| format!("{}/s", bytes(rate))),
-        _ => None,
-    };
-    let sent = some(rate.uploaded_bytes, &|rate| format!("sending {}/s", bytes(rate)));
-    match (step, sent) {
-        (Some(step), Some(sent)) => Some(format!("{step}, {sent}")),
-        (step, sent) => step.or(sent),
     }
 }
 
@@ -88,7 +77,6 @@ pub(super) fn left(figures: &Figures) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::PerSecond;
 
     #[test]
     fn with_a_parent_there_is_a_total_and_without_one_none() {
@@ -106,15 +94,16 @@ mod tests {
     }
 
     #[test]
-    fn speeds() {
-        let rates = PerSecond { entries: 900, ..PerSecond::default() };
-        let mut figures = Figures { phase: Phase::Files, per_second: rates, ..Figures::default() };
-        assert_eq!(speed(&figures).unwrap(), "900 entries/s");
-        (figures.per_second.read_bytes, figures.per_second.uploaded_bytes) = (3 << 20, 1024);
-        assert_eq!(speed(&figures).unwrap(), "reading 3.0 MiB/s, sending 1.0 KiB/s");
+    fn rates_stand_with_what_they_are_of() {
+        let per_second =
+            PerSecond { entries: 900, read_bytes: 3 << 20, uploaded_bytes: 1024, sql_bytes: 9, ..PerSecond::default() };
+        let mut figures = Figures { phase: Phase::Files, uploaded_bytes: 4096, per_second, ..Figures::default() };
+        assert_eq!(what(&figures), "files: 0 seen (0 B), 0 B new (3.0 MiB/s), 4.0 KiB uploaded (1.0 KiB/s)");
+        assert_eq!(ended(Phase::Files, &figures).unwrap(), "files: 0 seen (0 B), 0 B new, 4.0 KiB uploaded");
+        figures.phase = Phase::Database;
+        assert_eq!(what(&figures), "database: 0 rows (0 B, 9 B/s), 4.0 KiB uploaded (1.0 KiB/s)");
         figures.phase = Phase::Commit;
-        assert_eq!(speed(&figures).unwrap(), "sending 1.0 KiB/s");
-        assert_eq!(speed(&Figures::default()), None);
+        assert_eq!(what(&figures), "commit, 4.0 KiB uploaded (1.0 KiB/s)");
     }
 
     #[test]

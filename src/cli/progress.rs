@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::figures::{ended, left, speed, what};
+use super::figures::{ended, left, what};
 use super::output::Output;
 use crate::progress::{Figures, Phase};
 
@@ -51,7 +51,7 @@ impl Display {
     pub(super) fn show(&mut self, figures: &Figures) {
         match self {
             // The line is cut at the terminal's width: what a person waits for comes first.
-            Self::Bar(bar) => draw(bar, figures.percent, joined([left(figures), Some(what(figures)), speed(figures)])),
+            Self::Bar(bar) => draw(bar, figures.percent, joined([left(figures), Some(what(figures))])),
             Self::Lines { step } => {
                 for line in lines(step, figures, Instant::now()) {
                     Output::default().note(line);
@@ -85,7 +85,7 @@ fn lines(step: &mut Option<(Option<Phase>, Instant)>, figures: &Figures, now: In
                 return Vec::new();
             }
             *step = Some((Some(phase), now));
-            vec![joined([Some(what(figures)), speed(figures), left(figures)])]
+            vec![joined([Some(what(figures)), left(figures)])]
         }
         before => {
             *step = Some((Some(figures.phase), now));
@@ -96,7 +96,7 @@ fn lines(step: &mut Option<(Option<Phase>, Instant)>, figures: &Figures, now: In
     }
 }
 
-fn joined(parts: [Option<String>; 3]) -> String {
+fn joined(parts: [Option<String>; 2]) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
@@ -116,8 +116,8 @@ mod tests {
         (figures.phase, figures.walked_entries, figures.walked_bytes) = (Phase::Files, 1000, 2048);
         assert!(lines(&mut step, &figures, at(3)).is_empty());
         assert!(lines(&mut step, &figures, at(32)).is_empty());
-        (figures.per_second.entries, figures.eta_seconds) = (30, Some(118));
-        assert_eq!(lines(&mut step, &figures, at(33)), ["files: 1,000 seen (2.0 KiB), 0 B new, 30 entries/s, about 2 min left"]);
+        (figures.per_second.read_bytes, figures.eta_seconds) = (30, Some(118));
+        assert_eq!(lines(&mut step, &figures, at(33)), ["files: 1,000 seen (2.0 KiB), 0 B new (30 B/s), about 2 min left"]);
         assert!(lines(&mut step, &figures, at(34)).is_empty());
         // The step went on after it was last looked at; and the second look begins to count anew.
         figures = Figures {

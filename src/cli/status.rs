@@ -62,9 +62,9 @@ fn details(site: &SiteStatus) -> Vec<String> {
     let mut lines = Vec::new();
     let run = |what: &str, run: &RunState| {
         let step = run.figures.as_ref().map(|figures| {
-            let parts = [Some(figures::what(figures)), figures::speed(figures), figures::left(figures)];
-            let parts: Vec<String> = parts.into_iter().flatten().collect();
-            format!(" for {}: {}", format::duration(i64::try_from(figures.elapsed_seconds).unwrap_or(0)), parts.join(", "))
+            let left = figures::left(figures).map(|left| format!(", {left}")).unwrap_or_default();
+            let since = format::duration(i64::try_from(figures.elapsed_seconds).unwrap_or(0));
+            format!(" for {since}: {}{left}", figures::what(figures))
         });
         format!("{}: run {} {what}{}", site.site, run.run, step.unwrap_or_default())
     };

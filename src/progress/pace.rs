@@ -29,6 +29,8 @@ pub struct PerSecond {
 const WINDOW: Duration = Duration::from_secs(15);
 /// Samples are so far apart at least: a window holds few.
 const APART: Duration = Duration::from_millis(500);
+/// Before so much time has passed, there is no rate.
+const RATE_FROM: Duration = Duration::from_secs(1);
 /// Before a step is so old, nothing is said of its end.
 const SETTLED: Duration = Duration::from_secs(3);
 /// What would take longer than this isn't estimated: a store that stands still would be told as years.
@@ -91,7 +93,10 @@ impl Pace {
         let before = self.samples.iter().rev().find(|sample| sample.at <= window_begins).or(self.samples.front());
         let Some(before) = before else { return };
         let passed = at.saturating_sub(before.at);
-        figures.per_second = per_second(before.done, done(figures), passed);
+        // Of an instant there is no rate: what waited for the step comes all at once.
+        if passed >= RATE_FROM {
+            figures.per_second = per_second(before.done, done(figures), passed);
+        }
         figures.eta_seconds = match (before.share, self.share(figures)) {
             (Some(then), Some(now)) if at.saturating_sub(self.step) >= SETTLED => eta(then, now, passed),
             _ => None,
