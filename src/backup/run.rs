@@ -1,6 +1,6 @@
 //! A run: the five steps in their order (docs/ARCHITECTURE.md, "One snapshot's way"). The commit is in `commit`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,9 +20,9 @@ use super::report::{RunReport, SnapshotSummary, Trigger};
 use super::reread::Share;
 use super::tables::Tables;
 use super::trees::SiteTree;
-use crate::config::SiteSettings;
+use crate::config::{SiteSettings, TreeName};
 use crate::error::{Exit, Explain, render};
-use crate::files::ReadBuffer;
+use crate::files::{Measure, ReadBuffer};
 use crate::progress::{Event, Phase, Progress};
 use crate::repository::RepositoryError;
 use crate::repository::checkpoint;
@@ -102,6 +102,8 @@ pub(super) struct Run<'a> {
 /// What the steps hand on to each other.
 struct Work {
     writer: PackWriter,
+    /// How much is left out of each tree: what step 1 counts, step 3 knows.
+    measures: HashMap<Option<TreeName>, Measure>,
     /// The parent's chunks of files.
     files: Known,
     /// The parent's chunks of tables.
@@ -143,8 +145,8 @@ impl Run<'_> {
             .await?;
         state.keep_only(parent.as_ref().map(|p| &p.manifest.id))?;
         if let Some(parent) = &parent {
-            let Counts { file_entries: entries, file_bytes: bytes, .. } = parent.manifest.counts;
-            context.progress.event(Event::Expected { entries, bytes });
+            let Counts { file_entries: entries, file_bytes: bytes, rows, sql_bytes, .. } = parent.manifest.counts;
+            context.progress.event(Event::Expected { entries, bytes, rows, sql_bytes });
         }
         if lost {
             self.uncancelled(self.recover(state)).await?;
@@ -164,7 +166,16 @@ impl Run<'_> {
         })?;
         let (files, tables) = known(parent.as_ref(), &scratch);
         let (buffer, share) = (ReadBuffer::new(), Share::new(context.site.reread, seq));
-        let mut work = Work { writer, files, tables, broken, buffer, share, reread: Findings::new(&scratch, "reread")? };
+        let mut work = Work {
+            writer,
+            measures: HashMap::new(),
+            files,
+            tables,
+            broken,
+            buffer,
+            share,
+            reread: Findings::new(&scratch, "reread")?,
+        };
         let mut gate = Findings::new(&scratch, "gate")?;
         findings.into_iter().for_each(|finding| gate.add(finding));
 
@@ -200,8 +211,8 @@ impl Run<'_> {
         .await?;
 
         work.writer.spool(Spool::default()).await?;
-        self.phase(Phase::SecondLook);
         self.wait_for_update(&mut gate).await?;
+        self.phase(Phase::SecondLook);
         let mut lasting = Findings::new(&scratch, "second-look")?;
         for (tree, unchanged) in trees.iter().zip(&mut unchanged) {
             let previous = Edited::open(tree.before(parent.as_ref())?, &tree.edits(&scratch, Which::First))?;
@@ -313,6 +324,7 @@ impl Run<'_> {
             writer: &mut work.writer,
             known: [&mut work.files, &mut work.broken],
             findings,
+            measure: work.measures.entry(site_tree.name).or_default(),
             reread: &mut work.reread,
             edits: &mut edits,
             buffer: &mut work.buffer,

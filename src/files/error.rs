@@ -41,6 +41,14 @@ pub enum FilesError {
         /// The pattern.
         pattern: String,
     },
+    /// A path that no tree can have.
+    #[error("{path} is no path below wp-content: {why}")]
+    BadPath {
+        /// The path.
+        path: ByteText,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// The target of a restore holds something.
     #[error("the target directory {path} is not empty")]
     TargetNotEmpty {
@@ -96,6 +104,7 @@ impl Explain for FilesError {
             Self::Walk { .. } => Exit::Io,
             Self::Exclude { .. } | Self::EmptyExclude { .. } => Exit::Config,
             Self::TargetNotEmpty { .. } | Self::InTheWay { .. } => Exit::CannotCreate,
+            Self::BadPath { .. } => Exit::Usage,
             Self::BadEntry { .. } => Exit::Data,
             Self::Write { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull
@@ -124,6 +133,7 @@ impl Explain for FilesError {
             Self::Exclude { .. } | Self::EmptyExclude { .. } => {
                 "correct `exclude` in the site's configuration; patterns are relative to wp-content".to_owned()
             }
+            Self::BadPath { .. } => "give a path relative to wp-content, or an absolute one in it".to_owned(),
             Self::TargetNotEmpty { .. } => "name an empty or new directory, or give --overwrite".to_owned(),
             Self::InTheWay { path, .. } => format!("move {path} away, or restore to another directory"),
             Self::BadEntry { .. } => {

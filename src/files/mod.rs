@@ -9,6 +9,7 @@
 mod change;
 mod error;
 mod exclude;
+mod left_out;
 mod metadata;
 mod names;
 mod read;
@@ -16,6 +17,7 @@ mod scope;
 mod stack;
 mod tree;
 mod walk;
+mod why;
 mod write;
 mod write_file;
 
@@ -24,10 +26,12 @@ mod testing;
 
 pub use change::{Change, compare};
 pub use error::FilesError;
-pub use exclude::{DEFAULTS, DefaultRule, Rules};
+pub use exclude::{DEFAULTS, DefaultRule, Rules, reason};
+pub use left_out::Measure;
 pub use read::{Captured, LARGEST_PIECE, PieceSink, ReadBuffer, ReadError, Stopped, read_file};
 pub use scope::Scope;
 pub use tree::Tree;
 pub use walk::{Walk, Walked};
+pub use why::{Answer, Why, below};
 pub use write::{TreeWriter, WriteStats};
 pub use write_file::FileWriter;
