@@ -172,7 +172,7 @@ impl Writer<'_> {
 
     fn css(&mut self) -> std::fmt::Result {
         let (block, element, state) = (self.name(), self.name(), self.name());
-        write!(self.out, ".{block}-{element} .{block}__{state} {{\n")?;
+        writeln!(self.out, ".{block}-{element} .{block}__{state} {{")?;
         for _ in 0..1 + self.random.below(6) {
             let number = self.random.skewed(7);
             match self.random.below(6) {

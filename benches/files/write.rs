@@ -49,6 +49,6 @@ pub(crate) fn in_parallel(count: u64, work: impl Fn(&dyn Fn() -> Option<u64>) ->
         let threads: Vec<_> = (0..cores)
             .map(|_| scope.spawn(move || work(&|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&number| number < count))))
             .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))).collect()
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked"))))
     })
 }
