@@ -12,7 +12,9 @@ find_peers() {
   local run=("$root/lib64/ld-linux-x86-64.so.2" --library-path "$root/usr/lib/x86_64-linux-gnu")
   restic=("${run[@]}" "$root/usr/bin/restic")
   borg=(env "PYTHONHOME=$root/usr" "${run[@]}" "$root/usr/bin/python3" "$root/usr/bin/borg")
-  tools+=(restic rustic borg-plain borg)
+  tools+=(restic)
+  if [ "$rustic" != none ]; then tools+=(rustic); fi
+  tools+=(borg-plain borg)
   if [ -n "$vykar" ]; then tools+=(vykar-plain vykar); fi
 }
 encrypts() { case $1 in ours | *-plain) echo no ;; *) echo yes ;; esac }
@@ -20,7 +22,11 @@ versions() {
   printf 'ours\t%s\t\n' "$(agent_version)"
   if [ "$only" = ours ]; then return; fi
   printf 'restic\t%s\t`backup --no-scan`\n' "$("${restic[@]}" version | cut -d ' ' -f 1,2)"
-  printf 'rustic\t%s\t`backup`\n' "$("$rustic" --version)"
+  if [ "$rustic" != none ]; then
+    printf 'rustic\t%s\t`backup`\n' "$("$rustic" --version)"
+  else
+    printf 'rustic\tnot measured: `RUSTIC=none`\t\n'
+  fi
   printf 'borg, borg-plain\t%s\t`create --compression zstd,3`; `--encryption repokey-blake2` or `none`\n' "$("${borg[@]}" --version)"
   if [ -n "$vykar" ]; then
     printf 'vykar, vykar-plain\t%s\tits defaults (lz4); `zstd` of level 3, encryption `none`\n' "$("$vykar" --version)"

@@ -6,7 +6,7 @@
 #   BENCH_ONLY=ours      leaves the other tools out: no ratios then, and docs/BENCHMARKS.md stays
 #   BENCH_1M=ours        who backs up the million small files, once: ours, all or none
 #   BENCH_KEEP=DIR       keeps the trees there from one call to the next
-#   RUSTIC= VYKAR=       their binaries; rustic is built when none is named, vykar is left out then
+#   RUSTIC= VYKAR=       their binaries; when none is named, rustic is built (RUSTIC=none leaves it out), vykar left out
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 project=$(cd "$here/../.." && pwd)
@@ -33,6 +33,7 @@ free=$(($(df --output=avail "$work" | tail -n 1) / 1048576))
 title "The program, and its trees' generator"
 cd "$project"
 build_program
+cargo build --locked --release --example demo-s3
 # It stands on the standard library alone: to build it as an example of the package, for release, would make it as slow to build as the tests.
 rustc --edition 2024 --codegen opt-level=2 -o "$target/bench/files-data" "$here/data.rs"
 find_peers
@@ -107,7 +108,6 @@ for number in $(seq "$restores"); do round "$number" && for tool in "${tools[@]}
 rm -rf "$place"
 
 title "An S3 server on loopback: first run, and nothing changed"
-cargo build --locked --release --quiet --example demo-s3
 place=$work/s3
 mkdir "$place" "$work/s3-objects"
 "$target/release/examples/demo-s3" "$work/s3-objects" --log "$work/requests.log" >"$work/s3.port" 2>"$work/s3.log" &
