@@ -16,6 +16,7 @@ pub mod manifest;
 pub mod outbox;
 pub mod pack;
 pub mod reader;
+pub mod shelf;
 pub mod snapshots;
 pub mod state;
 pub mod writer;
