@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -159,7 +159,10 @@ async fn only_what_differs_is_fetched_and_written() {
 
     let (first, bytes) = site.fetched(&target_path, TargetOptions::default()).await;
     same_tree(site.content.path(), &target_path).unwrap();
-    assert!(bytes > 28 << 20, "{bytes}");
+    // All of it, and no pack twice.
+    let stored: u64 =
+        walkdir::WalkDir::new(site.kept.path()).into_iter().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+    assert!(bytes > 28 << 20 && bytes <= stored, "{bytes} of {stored}");
     assert_eq!((first.stats.kept, first.stats.replaced, first.stats.reused_bytes), (0, 0, 0));
 
     // Nothing differs: nothing is fetched, no file is touched.
