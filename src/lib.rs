@@ -19,6 +19,8 @@ pub mod daemon;
 pub mod database;
 pub mod error;
 pub mod files;
+#[cfg(test)]
+mod model;
 pub mod progress;
 pub mod repository;
 pub mod restore;

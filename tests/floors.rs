@@ -18,7 +18,8 @@ const FLOORS: [&[&str]; 11] = [
     &["standby"],
     &["daemon"],
     &["cli"],
-    &["main"],
+    // The model is of tests only.
+    &["main", "model"],
 ];
 
 fn height(module: &str) -> Option<usize> {

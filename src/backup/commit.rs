@@ -13,6 +13,7 @@ use super::publish::{FileCounts, Publisher, Usage};
 use super::report::SnapshotSummary;
 use super::run::Run;
 use super::tables::Dumped;
+use super::trees::After;
 use crate::config::TreeName;
 use crate::error::render;
 use crate::progress::{Event, Phase};
@@ -44,12 +45,18 @@ pub(super) struct Commit<'a> {
 /// What the steps before have left.
 pub(super) struct Held {
     pub(super) found: Vec<Found>,
-    /// Each tree's, wp-content's first.
-    pub(super) drafted_files: Vec<(Option<TreeName>, PathBuf)>,
+    pub(super) trees: Vec<After>,
     pub(super) drafted_tables: PathBuf,
     /// Packs of the broken run before.
     pub(super) resumed: Vec<PackInfo>,
     pub(super) dumped: Dumped,
+}
+
+/// The parent's list of a tree: its pieces, and where it is on local disk.
+fn parent_list(parent: &LocalSnapshot, name: Option<TreeName>) -> Option<(&[ChunkRef], PathBuf)> {
+    let Some(name) = name else { return Some((&parent.manifest.files, parent.files())) };
+    let tree = parent.manifest.trees.iter().find(|tree| tree.name == name)?;
+    Some((&tree.files, parent.tree(name)?))
 }
 
 /// The lists, in the store.
@@ -64,7 +71,7 @@ struct Published {
 
 impl Commit<'_> {
     pub(super) async fn make(mut self, held: Held) -> Result<SnapshotSummary, BackupError> {
-        let Held { mut found, drafted_files, drafted_tables, resumed, dumped } = held;
+        let Held { mut found, trees: looked_at, drafted_tables, resumed, dumped } = held;
         let Dumped { server, point_in_time, stats, found: found_in_tables, references } = dumped;
         found.push(found_in_tables);
         let dir = self.state.snapshot_dir(&self.run.context.run)?;
@@ -74,10 +81,15 @@ impl Commit<'_> {
         let mut lookup = block_in_place(|| references.look_up())?;
         let (mut usage, mut lists) = (Usage::default(), self.known_lists());
         let (mut files, mut counted, mut trees) = (Vec::new(), FileCounts::default(), Vec::new());
-        for (name, draft) in drafted_files {
+        for tree in looked_at {
+            let name = tree.name;
             let local = name.map_or_else(|| dir.join("files.zst"), |name| tree_list(&dir, name));
-            let (pieces, counts) =
-                block_in_place(|| self.publisher(&mut lists, &mut usage).files(name, &draft, &local, &mut lookup))?;
+            let parent = self.parent.filter(|_| tree.unchanged).and_then(|parent| parent_list(parent, name));
+            let mut publisher = self.publisher(&mut lists, &mut usage);
+            let (pieces, counts) = block_in_place(|| match parent {
+                Some((pieces, list)) => publisher.same_files(tree, pieces, &list, &local, &mut lookup),
+                None => publisher.files(tree, &local, &mut lookup),
+            })?;
             match name {
                 None => (files, counted) = (pieces, counts),
                 Some(name) => trees.push((name, counts, pieces)),

@@ -7,6 +7,7 @@ use std::iter::Peekable;
 
 use tokio_util::sync::CancellationToken;
 
+use super::edits::EditWriter;
 use super::error::BackupError;
 use super::findings::Findings;
 use super::gone::GoneKeeper;
@@ -19,7 +20,6 @@ use crate::repository::byte_text::ByteText;
 use crate::repository::draft::DraftChunk;
 use crate::repository::entry::{FileEntry, FileFlag, FileKind, Finding, FindingCode, path_order};
 use crate::repository::known::Known;
-use crate::repository::list::ListFile;
 use crate::repository::writer::PackWriter;
 
 /// Entries between two progress events.
@@ -33,7 +33,10 @@ pub(super) struct Look<'a> {
     pub(super) writer: &'a mut PackWriter,
     pub(super) known: [&'a mut Known; 2],
     pub(super) findings: &'a mut Findings,
-    pub(super) draft: &'a mut ListFile<Draft>,
+    /// What reading unchanged files found: a second look doesn't find it again.
+    pub(super) reread: &'a mut Findings,
+    /// What is found, as edits of the earlier list.
+    pub(super) edits: &'a mut EditWriter,
     pub(super) buffer: &'a mut ReadBuffer,
     /// What went away since the previous look.
     pub(super) gone: GoneKeeper,
@@ -58,13 +61,13 @@ const LARGEST_FILE: u64 = 128 << 30;
 
 impl Look<'_> {
     /// Looks. `previous` is sorted as the walk is; `previous_started` is when its walk began, in nanoseconds since 1970.
-    pub(super) fn run<C: Into<DraftChunk>>(
+    pub(super) fn run(
         &mut self,
         which: Which,
-        previous: impl Iterator<Item = Result<FileEntry<C>, RepositoryError>>,
+        previous: impl Iterator<Item = Result<Draft, RepositoryError>>,
         previous_started: i64,
     ) -> Result<(), BackupError> {
-        let mut previous = previous.map(|entry| Ok(entry?.map_chunks(Into::into))).peekable();
+        let mut previous = previous.peekable();
         let (mut entries, mut bytes) = (0, 0u64);
         for walked in self.site_tree.tree.walk::<DraftChunk>(&self.site_tree.rules) {
             if self.cancel.is_cancelled() {
@@ -95,9 +98,9 @@ impl Look<'_> {
     }
 
     /// An entry of the walk, and what the previous list has of its path. Answers whether it had to be read.
-    fn entry(&mut self, which: Which, before: Option<Draft>, mut now: Draft, previous_started: i64) -> Result<bool, BackupError> {
+    fn entry(&mut self, which: Which, before: Option<Draft>, now: Draft, previous_started: i64) -> Result<bool, BackupError> {
         if now.kind != FileKind::File {
-            self.list(&now)?;
+            self.list(before, &now)?;
             return Ok(false);
         }
         // Asked each time: the walk may have entered a mount.
@@ -108,8 +111,7 @@ impl Look<'_> {
                     self.read_again(before, now)?;
                     return Ok(true);
                 }
-                now.chunks = before.chunks;
-                self.list(&now)?;
+                self.keep_content(before, now)?;
                 Ok(false)
             }
             before => {
@@ -119,11 +121,26 @@ impl Look<'_> {
         }
     }
 
-    /// Puts an entry into the list.
-    pub(super) fn list(&mut self, entry: &Draft) -> Result<(), BackupError> {
+    /// Lists a file as the walk saw it, with the content that it had before.
+    pub(super) fn keep_content(&mut self, mut before: Draft, mut now: Draft) -> Result<(), BackupError> {
+        let chunks = std::mem::take(&mut before.chunks);
+        if before == now {
+            self.gone.listed(now.path.as_bytes(), now.kind);
+            return Ok(self.edits.keep()?);
+        }
+        now.chunks = chunks;
+        self.list(Some(before), &now)
+    }
+
+    /// Puts an entry into the list, in the place of the one before.
+    fn list(&mut self, before: Option<Draft>, entry: &Draft) -> Result<(), BackupError> {
         self.gone.listed(entry.path.as_bytes(), entry.kind);
-        self.draft.push(entry)?;
-        Ok(())
+        match before {
+            Some(before) if before == *entry => return Ok(self.edits.keep()?),
+            Some(_) => self.edits.drop()?,
+            None => {}
+        }
+        Ok(self.edits.put(entry)?)
     }
 
     /// The previous list's entry of this path; passes over those before it, which are gone.
@@ -154,6 +171,7 @@ impl Look<'_> {
 
     /// An entry of the previous list that isn't there any more.
     fn gone(&mut self, which: Which, entry: Draft) -> Result<(), BackupError> {
+        self.edits.drop()?;
         if which == Which::First {
             return Ok(());
         }
@@ -163,8 +181,7 @@ impl Look<'_> {
                 if entry.flags.contains(&FileFlag::Torn) {
                     self.torn(entry.path.clone());
                 }
-                self.draft.push(entry)?;
-                Ok(())
+                Ok(self.edits.put(entry)?)
             }),
             None => {
                 let detail = "it went away while the snapshot was made, and something else has its directory's place".to_owned();
@@ -208,7 +225,7 @@ impl Look<'_> {
                 if captured.torn {
                     self.torn(path);
                 }
-                self.list(&entry)?;
+                self.list(before, &entry)?;
                 return Ok(Some(entry));
             }
             Err(ReadError::Stopped) => return Err(error.unwrap_or(BackupError::Task)),

@@ -1,6 +1,7 @@
 //! One snapshot end to end: order, progress, commit.
 
 mod commit;
+mod edits;
 mod error;
 mod findings;
 mod gone;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::error::BackupError;
 use super::findings::Found;
-use super::trees::looked_up;
+use super::trees::{After, looked_up};
 use crate::config::TreeName;
 use crate::repository::draft::DraftChunk;
 use crate::repository::entry::{ChunkRef, FileEntry, FileKind, TableEntry};
@@ -60,30 +60,63 @@ pub(super) struct FileCounts {
     pub(super) bytes: u64,
 }
 
+impl FileCounts {
+    fn add<C>(&mut self, entry: &FileEntry<C>) {
+        self.entries += 1;
+        if entry.kind == FileKind::File {
+            self.bytes = self.bytes.saturating_add(entry.size);
+        }
+    }
+}
+
+fn see<C>(references: &mut FileLookup, tree: Option<TreeName>, entry: &FileEntry<C>) {
+    match tree {
+        None => references.see(entry.path.as_bytes(), entry.kind),
+        Some(_) => references.see(&looked_up(tree, entry.path.as_bytes()), entry.kind),
+    }
+}
+
 impl Publisher<'_> {
     /// The list of a tree's files; `references` sees every path of it.
     pub(super) fn files(
         &mut self,
-        tree: Option<TreeName>,
-        draft: &Path,
+        tree: After,
         local: &Path,
         references: &mut FileLookup,
     ) -> Result<(Vec<DraftChunk>, FileCounts), BackupError> {
         let mut list = self.list::<FileEntry>(local)?;
         let mut counts = FileCounts::default();
-        for entry in ListReader::<FileEntry<DraftChunk>>::open(draft)? {
+        for entry in tree.entries {
             let entry = entry?.try_map_chunks(|chunk| self.resolve(&chunk))?;
-            counts.entries += 1;
-            if entry.kind == FileKind::File {
-                counts.bytes = counts.bytes.saturating_add(entry.size);
-            }
-            match tree {
-                None => references.see(entry.path.as_bytes(), entry.kind),
-                Some(_) => references.see(&looked_up(tree, entry.path.as_bytes()), entry.kind),
-            }
+            counts.add(&entry);
+            see(references, tree.name, &entry);
             list.push(self, &entry, entry.path.as_bytes())?;
         }
         Ok((list.finish(self)?, counts))
+    }
+
+    /// The same for a tree that is as the parent has it: its list's pieces are in the store, and its local copy is there.
+    pub(super) fn same_files(
+        &mut self,
+        tree: After,
+        pieces: &[ChunkRef],
+        parents: &Path,
+        local: &Path,
+        references: &mut FileLookup,
+    ) -> Result<(Vec<DraftChunk>, FileCounts), BackupError> {
+        let mut counts = FileCounts::default();
+        for entry in tree.entries {
+            let entry = entry?;
+            entry.chunks.iter().try_for_each(|chunk| self.resolve(chunk).map(|_| ()))?;
+            counts.add(&entry);
+            see(references, tree.name, &entry);
+        }
+        // A run that failed at its commit may have left one.
+        let _ = std::fs::remove_file(local);
+        std::fs::hard_link(parents, local)
+            .or_else(|_| std::fs::copy(parents, local).and_then(|_| std::fs::File::open(local)?.sync_all()))
+            .map_err(RepositoryError::state("linking a list", local))?;
+        Ok((pieces.iter().copied().map(Into::into).collect(), counts))
     }
 
     /// The list of tables.

@@ -3,9 +3,11 @@
 
 use super::error::BackupError;
 use super::look::{Draft, Look, Which};
+use super::trees::subject;
 use crate::files::{Captured, PieceSink, ReadError, Stopped, read_file};
+use crate::repository::byte_text::ByteText;
 use crate::repository::draft::DraftChunk;
-use crate::repository::entry::FindingCode;
+use crate::repository::entry::{Finding, FindingCode};
 use crate::repository::ids::ChunkId;
 
 /// Which of the unchanged files a run reads.
@@ -63,12 +65,12 @@ impl Look<'_> {
         match read {
             Ok(captured) if whole && !captured.torn => {
                 // As the walk saw it: what has changed since is for the second look.
-                return self.list(&Draft { chunks: before.chunks, ..now });
+                return self.keep_content(before, now);
             }
             Err(ReadError::Unreadable(error)) => {
                 let detail = format!("it can't be read any more ({error}); what the snapshot before has of it is kept");
-                self.found(FindingCode::Unreadable, path, detail);
-                return self.list(&Draft { chunks: before.chunks, ..now });
+                self.found_for_good(FindingCode::Unreadable, path, detail);
+                return self.keep_content(before, now);
             }
             // Another content, or something else by now: as every changed file.
             Ok(_) | Err(_) => {}
@@ -77,9 +79,13 @@ impl Look<'_> {
         let Some(entry) = self.read(Which::First, Some(before), now)? else { return Ok(()) };
         if (entry.size, entry.mtime, entry.ctime, entry.inode) == as_it_was && entry.flags.is_empty() {
             let detail = "its content is another than before, though its size and times are not; the snapshots before this one have the old content";
-            self.found(FindingCode::SilentChange, path, detail.to_owned());
+            self.found_for_good(FindingCode::SilentChange, path, detail.to_owned());
         }
         Ok(())
+    }
+
+    fn found_for_good(&mut self, code: FindingCode, path: ByteText, detail: String) {
+        self.reread.add(Finding { code, subject: subject(self.site_tree.name, path), detail });
     }
 }
 

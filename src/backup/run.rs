@@ -10,10 +10,11 @@ use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 use super::commit::{Commit, Held};
+use super::edits::{EditWriter, Edited};
 use super::error::BackupError;
 use super::findings::Findings;
 use super::gone::GoneKeeper;
-use super::look::{Look, Which};
+use super::look::{Draft, Look, Which};
 use super::parent::{self, Chosen};
 use super::report::{RunReport, SnapshotSummary, Trigger};
 use super::reread::Share;
@@ -24,13 +25,13 @@ use crate::error::{Exit, Explain, render};
 use crate::files::ReadBuffer;
 use crate::progress::{Event, Phase, Progress};
 use crate::repository::RepositoryError;
-use crate::repository::draft::DraftChunk;
+use crate::repository::checkpoint;
 use crate::repository::entry::{ChunkRef, FileEntry, Finding, FindingCode, TableEntry};
 use crate::repository::ids::{PackName, RunId};
 use crate::repository::journal::Journal;
 use crate::repository::known::Known;
 use crate::repository::layout::Layout;
-use crate::repository::list::{ListFile, ListReader};
+use crate::repository::list::ListReader;
 use crate::repository::manifest::{Counts, PackInfo};
 use crate::repository::outbox::Spool;
 use crate::repository::state::{LocalSnapshot, SiteState};
@@ -56,6 +57,8 @@ pub struct RunContext {
     pub trigger: Trigger,
     /// Who watches.
     pub progress: Arc<dyn Progress>,
+    /// How often a checkpoint goes into the store: [`checkpoint::EVERY`], but for tests.
+    pub checkpoint_every: Duration,
     /// Ends the run at the next piece of work; nothing is committed then.
     pub cancel: CancellationToken,
 }
@@ -109,6 +112,8 @@ struct Work {
     buffer: ReadBuffer,
     /// The unchanged files that are read all the same.
     share: Share,
+    /// What reading them found.
+    reread: Findings,
 }
 
 impl Run<'_> {
@@ -132,6 +137,7 @@ impl Run<'_> {
 
     async fn steps(&self, trees: &[SiteTree], state: &Arc<SiteState>) -> Result<SnapshotSummary, BackupError> {
         let context = self.context;
+        let lost = state.is_new();
         let Chosen { parent, seq, findings, listed } = self
             .uncancelled(parent::choose(&context.store, &self.layout, state, context.progress.as_ref(), &context.cancel))
             .await?;
@@ -139,6 +145,9 @@ impl Run<'_> {
         if let Some(parent) = &parent {
             let Counts { file_entries: entries, file_bytes: bytes, .. } = parent.manifest.counts;
             context.progress.event(Event::Expected { entries, bytes });
+        }
+        if lost {
+            self.uncancelled(self.recover(state)).await?;
         }
         let (broken, resumed) = self.uncancelled(self.resume(state)).await?;
         let scratch = state.scratch();
@@ -149,11 +158,13 @@ impl Run<'_> {
             scratch: scratch.clone(),
             progress: Arc::clone(&context.progress),
             journal: Journal::open(&state.journal(), &context.store.url())?,
+            checkpoint_every: context.checkpoint_every,
+            resumed: resumed.clone(),
             cancel: context.cancel.clone(),
         })?;
         let (files, tables) = known(parent.as_ref(), &scratch);
         let (buffer, share) = (ReadBuffer::new(), Share::new(context.site.reread, seq));
-        let mut work = Work { writer, files, tables, broken, buffer, share };
+        let mut work = Work { writer, files, tables, broken, buffer, share, reread: Findings::new(&scratch, "reread")? };
         let mut gate = Findings::new(&scratch, "gate")?;
         findings.into_iter().for_each(|finding| gate.add(finding));
 
@@ -163,12 +174,12 @@ impl Run<'_> {
         let previous_started = parent.as_ref().map_or(i64::MIN, |p| nanoseconds(p.manifest.times.started));
         // What step 1 could not capture, step 3 says again if it still holds.
         let mut passing = Findings::new(&scratch, "first-look")?;
+        let mut unchanged = Vec::new();
         for tree in trees {
-            let list =
-                parent.as_ref().and_then(|parent| tree.name.map_or_else(|| Some(parent.files()), |name| parent.tree(name)));
-            let previous = list.map_or_else(|| Ok(ListReader::empty()), |list| ListReader::<FileEntry>::open(&list))?;
+            let previous = tree.before(parent.as_ref())?;
             let how = (tree, Which::First);
-            block_in_place(|| self.look(&mut work, how, previous, previous_started, &scratch, &mut passing))?;
+            let changes = block_in_place(|| self.look(&mut work, how, previous, previous_started, &scratch, &mut passing))?;
+            unchanged.push(!changes);
         }
 
         self.phase(Phase::Database);
@@ -192,10 +203,11 @@ impl Run<'_> {
         self.phase(Phase::SecondLook);
         self.wait_for_update(&mut gate).await?;
         let mut lasting = Findings::new(&scratch, "second-look")?;
-        for tree in trees {
-            let previous = ListReader::<FileEntry<DraftChunk>>::open(&tree.draft(&scratch, Which::First))?;
+        for (tree, unchanged) in trees.iter().zip(&mut unchanged) {
+            let previous = Edited::open(tree.before(parent.as_ref())?, &tree.edits(&scratch, Which::First))?;
             let how = (tree, Which::Second);
-            block_in_place(|| self.look(&mut work, how, previous, walk_started, &scratch, &mut lasting))?;
+            let changes = block_in_place(|| self.look(&mut work, how, previous, walk_started, &scratch, &mut lasting))?;
+            *unchanged &= !changes;
         }
         if let Some(signal) = self.gate().files_signal() {
             gate.add(Finding { code: FindingCode::UpdateUnderWay, subject: "wp-content".into(), detail: signal });
@@ -203,9 +215,29 @@ impl Run<'_> {
         self.uncancelled(work.writer.flush()).await?;
 
         self.phase(Phase::CrossCheck);
-        let drafted_files = trees.iter().map(|tree| (tree.name, tree.draft(&scratch, Which::Second))).collect();
-        let held = Held { found: vec![gate.finish()?, lasting.finish()?], drafted_files, drafted_tables, resumed, dumped };
+        let after = |(tree, unchanged): (&SiteTree, bool)| tree.after(parent.as_ref(), &scratch, unchanged);
+        let trees = trees.iter().zip(unchanged).map(after).collect::<Result<_, _>>()?;
+        let found = vec![gate.finish()?, work.reread.finish()?, lasting.finish()?];
+        let held = Held { found, trees, drafted_tables, resumed, dumped };
         Commit { run: self, state, parent: parent.as_ref(), seq, listed, writer: work.writer, scratch: &scratch }.make(held).await
+    }
+
+    /// Without local state: what a run before may have sent before it was broken off.
+    async fn recover(&self, state: &SiteState) -> Result<(), BackupError> {
+        match checkpoint::recover(self.context.store.as_ref(), &self.layout, &state.journal()).await {
+            Ok(0) => Ok(()),
+            Ok(packs) => {
+                let note = format!("local state is lost; this run goes on from a checkpoint of {packs} packs in the store");
+                self.context.progress.event(Event::Note(note));
+                Ok(())
+            }
+            // The account may lack the right to look: then all is sent again.
+            Err(RepositoryError::Store(error)) if error.kind == StoreErrorKind::Denied => {
+                self.context.progress.event(Event::Note(format!("checkpoints can't be looked for: {}", render(&error))));
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What the run before has in the store, if it was broken off: its chunks, and its packs.
@@ -263,17 +295,17 @@ impl Run<'_> {
         Ok(there)
     }
 
-    /// One walk, merged with an earlier list; blocking.
-    fn look<C: Into<DraftChunk>>(
+    /// One walk, merged with an earlier list; whether that is another now. Blocking.
+    fn look(
         &self,
         work: &mut Work,
         (site_tree, which): (&SiteTree, Which),
-        previous: impl Iterator<Item = Result<FileEntry<C>, RepositoryError>>,
+        previous: impl Iterator<Item = Result<Draft, RepositoryError>>,
         previous_started: i64,
         scratch: &std::path::Path,
         findings: &mut Findings,
-    ) -> Result<(), BackupError> {
-        let mut list = ListFile::create(&site_tree.draft(scratch, which))?;
+    ) -> Result<bool, BackupError> {
+        let mut edits = EditWriter::create(&site_tree.edits(scratch, which))?;
         Look {
             site_tree,
             progress: self.context.progress.as_ref(),
@@ -281,13 +313,14 @@ impl Run<'_> {
             writer: &mut work.writer,
             known: [&mut work.files, &mut work.broken],
             findings,
-            draft: &mut list,
+            reread: &mut work.reread,
+            edits: &mut edits,
             buffer: &mut work.buffer,
             gone: GoneKeeper::new(site_tree.keeps()),
             share: work.share,
         }
         .run(which, previous, previous_started)?;
-        Ok(list.finish(false)?)
+        Ok(edits.finish()?)
     }
 
     fn gate(&self) -> UpdateGate {

@@ -2,11 +2,29 @@
 
 use std::path::{Path, PathBuf};
 
+use super::edits::Edited;
 use super::error::BackupError;
-use super::look::Which;
+use super::look::{Draft, Which};
 use crate::config::{SiteSettings, TreeName};
 use crate::files::{Rules, Scope, Tree};
 use crate::repository::byte_text::ByteText;
+use crate::repository::entry::FileEntry;
+use crate::repository::list::ListReader;
+use crate::repository::read_ahead::ReadAhead;
+use crate::repository::state::LocalSnapshot;
+
+/// The list of a tree that the parent has.
+pub(super) type Before = ReadAhead<Draft>;
+
+/// A tree after both looks.
+pub(super) struct After {
+    /// `None`: wp-content.
+    pub(super) name: Option<TreeName>,
+    /// Its list.
+    pub(super) entries: Edited<Edited<Before>>,
+    /// The list is the parent's.
+    pub(super) unchanged: bool,
+}
 
 /// A tree that is walked.
 pub(super) struct SiteTree {
@@ -32,13 +50,28 @@ impl SiteTree {
         Ok(trees)
     }
 
-    /// The draft that a look at this tree makes.
-    pub(super) fn draft(&self, scratch: &Path, which: Which) -> PathBuf {
+    /// Where a look at this tree writes its edits.
+    pub(super) fn edits(&self, scratch: &Path, which: Which) -> PathBuf {
         let look = match which {
             Which::First => 1,
             Which::Second => 2,
         };
         scratch.join(format!("{}-{look}.zst", self.name.map_or("content", TreeName::as_str)))
+    }
+
+    /// The parent's list, as the first look compares with it.
+    pub(super) fn before(&self, parent: Option<&LocalSnapshot>) -> Result<Before, BackupError> {
+        let list = parent.and_then(|parent| self.name.map_or_else(|| Some(parent.files()), |name| parent.tree(name)));
+        let list = list.map_or_else(|| Ok(ListReader::<FileEntry>::empty()), |list| ListReader::open(&list))?;
+        let drafts = list.map(|entry| Ok(entry?.map_chunks(Into::into)));
+        Ok(ReadAhead::start(drafts, |entry: &Draft| 1 + entry.chunks.len())?)
+    }
+
+    /// The list after both looks.
+    pub(super) fn after(&self, parent: Option<&LocalSnapshot>, scratch: &Path, unchanged: bool) -> Result<After, BackupError> {
+        let first = Edited::open(self.before(parent)?, &self.edits(scratch, Which::First))?;
+        let entries = Edited::open(first, &self.edits(scratch, Which::Second))?;
+        Ok(After { name: self.name, entries, unchanged })
     }
 
     /// What in this tree is kept though it has gone since the first look: the database may name it.

@@ -2,6 +2,7 @@
 
 mod buffers;
 pub mod byte_text;
+pub mod checkpoint;
 mod chunk_table;
 mod codec;
 pub mod draft;
@@ -15,6 +16,7 @@ pub mod list;
 pub mod manifest;
 pub mod outbox;
 pub mod pack;
+pub mod read_ahead;
 pub mod reader;
 pub mod shelf;
 pub mod snapshots;

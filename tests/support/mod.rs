@@ -5,13 +5,18 @@
 
 pub mod agent;
 pub mod bare_site;
+pub mod blocks;
 pub mod compare;
 pub mod dump;
+pub mod files_site;
 pub mod fingerprint;
 pub mod flavour;
 pub mod link;
 pub mod mariadb;
+pub mod mutator;
+pub mod random;
 pub mod respawned;
+pub mod roomy;
 pub mod s3;
 pub mod server;
 pub mod small_site;

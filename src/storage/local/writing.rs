@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
+use super::direct::Direct;
 use super::{Put, TEMPORARY};
 
 /// A temporary file older than this was left by a process that was killed.
@@ -21,6 +22,7 @@ const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     swept: AtomicBool,
+    direct: Direct,
     /// Directories whose own entries are known to be on the disk: at most 256 and a few per site.
     durable: Mutex<HashSet<PathBuf>>,
 }
@@ -52,7 +54,11 @@ impl Writer {
         let path = directory.join(format!("{}-{}", std::process::id(), hex::encode(random)));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         let temporary = Temporary(path);
-        file.write_all(body)?;
+        if !self.direct.write(&file, body)? {
+            file.set_len(0)?;
+            file.rewind()?;
+            file.write_all(body)?;
+        }
         file.sync_all()?;
         Ok(temporary)
     }

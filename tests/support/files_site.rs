@@ -1,0 +1,189 @@
+//! A site whose database is an empty schema, backed up by this process itself: what the tests of the files need.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+use wp_backup_agent::backup::{RunContext, RunReport, SnapshotSummary, Trigger, run};
+use wp_backup_agent::config::{SiteName, SiteSettings};
+use wp_backup_agent::progress::{Event, Progress, Tally};
+use wp_backup_agent::repository::checkpoint;
+use wp_backup_agent::repository::entry::{ChunkRef, FileEntry, Finding};
+use wp_backup_agent::repository::layout::Layout;
+use wp_backup_agent::repository::list::LineBuffer;
+use wp_backup_agent::repository::manifest::Manifest;
+use wp_backup_agent::repository::reader::ChunkReader;
+use wp_backup_agent::repository::{random_run_id, snapshots};
+use wp_backup_agent::restore::{FilesRestored, Restore};
+use wp_backup_agent::storage::{LocalStore, Recorder, Store};
+
+use super::mariadb::MariaDb;
+use super::roomy;
+
+/// Longer than the two seconds in which an entry's times aren't trusted.
+pub const SETTLED: Duration = Duration::from_millis(2200);
+
+/// The site, its server, and its store in a directory. A test says where its wp-content is.
+pub struct FilesSite {
+    server: MariaDb,
+    pub state: tempfile::TempDir,
+    /// What a test changes of the settings.
+    pub adjust: Box<dyn Fn(&mut SiteSettings)>,
+    pub kept: tempfile::TempDir,
+    pub recorder: Arc<Recorder>,
+    runtime: Runtime,
+}
+
+impl FilesSite {
+    /// A site whose store will hold about so many bytes.
+    pub fn of(bytes: u64) -> Self {
+        let server = MariaDb::start();
+        server.client("CREATE DATABASE blog CHARACTER SET utf8mb4");
+        let (state, kept) = (roomy::directory(1 << 28), roomy::directory(bytes));
+        let recorder = Arc::new(Recorder::new(Arc::new(LocalStore::new(kept.path().to_owned()))));
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+        Self { server, state, adjust: Box::new(|_| {}), kept, recorder, runtime }
+    }
+
+    /// A run over this directory, which must commit.
+    #[track_caller]
+    pub fn commits(&self, content: &Path) -> Committed {
+        self.commits_watched(content, |_| {})
+    }
+
+    /// The same; `watch` is called with each event of the run, by the thread that it happens in.
+    #[track_caller]
+    pub fn commits_watched(&self, content: &Path, watch: impl Fn(&Event) + Send + Sync + 'static) -> Committed {
+        let watched = Arc::new(Watched { tally: Tally::default(), watch });
+        let report = self.run(content, watched.clone(), checkpoint::EVERY, CancellationToken::new());
+        let Some(summary) = report.snapshot else { panic!("the run failed: {:?}", report.error) };
+        Committed { summary, read: watched.tally.figures().read_bytes }
+    }
+
+    /// A run that is cancelled once so many bytes are in the store; it writes checkpoints all the time.
+    pub fn is_broken_off(&self, content: &Path, after: u64) {
+        let (cancel, sent) = (CancellationToken::new(), AtomicU64::new(0));
+        let token = cancel.clone();
+        let watch = move |event: &Event| {
+            if let Event::Uploaded { bytes } = event
+                && sent.fetch_add(*bytes, Ordering::SeqCst) + bytes >= after
+            {
+                token.cancel();
+            }
+        };
+        let watched = Arc::new(Watched { tally: Tally::default(), watch });
+        let report = self.run(content, watched, Duration::ZERO, cancel);
+        assert!(report.snapshot.is_none(), "the run was over before it was broken off");
+    }
+
+    fn run(
+        &self,
+        content: &Path,
+        progress: Arc<dyn Progress>,
+        checkpoint_every: Duration,
+        cancel: CancellationToken,
+    ) -> RunReport {
+        let context = RunContext {
+            store: self.store(),
+            state: self.state.path().to_owned(),
+            site: self.settings(content),
+            run: random_run_id(),
+            trigger: Trigger::Command,
+            progress,
+            checkpoint_every,
+            cancel,
+        };
+        self.runtime.block_on(run(context))
+    }
+
+    /// What is in the directory of local state goes.
+    pub fn lose_state(&self) {
+        for entry in std::fs::read_dir(self.state.path()).expect("the state").flatten() {
+            std::fs::remove_dir_all(entry.path()).expect("the state removed");
+        }
+    }
+
+    pub fn store(&self) -> Arc<dyn Store> {
+        self.recorder.clone()
+    }
+
+    /// Restores a snapshot's files, by its number.
+    pub fn restore(&self, seq: u64, target: &Path) -> FilesRestored {
+        let progress = Arc::new(Tally::default());
+        self.runtime.block_on(async {
+            let opened = Restore::open(self.store(), layout(), &seq.to_string(), progress, CancellationToken::new()).await;
+            opened.expect("the snapshot").files(target, false).await.expect("a restore")
+        })
+    }
+
+    /// A snapshot's manifest, its list of files, and its findings.
+    pub fn lists(&self, seq: u64) -> (Manifest, Vec<FileEntry>, Vec<Finding>) {
+        self.runtime.block_on(async {
+            let found = snapshots::find(&self.store(), &layout(), &seq.to_string()).await.expect("the snapshot");
+            let manifest = snapshots::read(self.recorder.as_ref(), &found).await.expect("a manifest").manifest;
+            let mut reader = ChunkReader::new(self.store(), layout(), &manifest.packs);
+            let files = list(&mut reader, &manifest.files).await;
+            let notes = list(&mut reader, &manifest.notes).await;
+            (manifest, files, notes)
+        })
+    }
+
+    fn settings(&self, content: &Path) -> SiteSettings {
+        let mut settings = SiteSettings {
+            name: SiteName::new("blog").expect("a name"),
+            root: None,
+            content_dir: content.to_owned(),
+            table_prefix: "wp_".into(),
+            database: self.server.settings("blog"),
+            schedule: None,
+            time_zone: None,
+            exclude: Vec::new(),
+            default_excludes: true,
+            update_wait: Duration::from_secs(1),
+            reread: 0,
+            trees: Vec::new(),
+            include_wp_config: false,
+        };
+        (self.adjust)(&mut settings);
+        settings
+    }
+}
+
+/// A committed run.
+#[derive(Debug)]
+pub struct Committed {
+    pub summary: SnapshotSummary,
+    /// Bytes of content that had to be read.
+    pub read: u64,
+}
+
+struct Watched<F> {
+    tally: Tally,
+    watch: F,
+}
+
+impl<F: Fn(&Event) + Send + Sync> Progress for Watched<F> {
+    fn event(&self, event: Event) {
+        (self.watch)(&event);
+        self.tally.event(event);
+    }
+}
+
+fn layout() -> Layout {
+    Layout::new(SiteName::new("blog").expect("a name"))
+}
+
+async fn list<T: DeserializeOwned>(reader: &mut ChunkReader, pieces: &[ChunkRef]) -> Vec<T> {
+    let (mut lines, mut all) = (LineBuffer::new("a list"), Vec::new());
+    for piece in pieces {
+        lines.fill(&reader.read(piece).await.expect("a piece of a list"));
+        while let Some(entry) = lines.next_entry().expect("an entry") {
+            all.push(entry);
+        }
+    }
+    all
+}
