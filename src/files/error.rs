@@ -49,6 +49,20 @@ pub enum FilesError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// A pattern of `--path` that isn't one.
+    #[error("{pattern} is not a path or a glob: {detail}")]
+    Pattern {
+        /// As it was given.
+        pattern: ByteText,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// An owner that this host doesn't know.
+    #[error("{owner:?} is no user, or no user and group, of this machine")]
+    NoSuchOwner {
+        /// As it was given.
+        owner: String,
+    },
     /// The target of a restore holds something.
     #[error("the target directory {path} is not empty")]
     TargetNotEmpty {
@@ -103,6 +117,7 @@ impl Explain for FilesError {
             Self::Walk { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Exit::Denied,
             Self::Walk { .. } => Exit::Io,
             Self::Exclude { .. } | Self::EmptyExclude { .. } => Exit::Config,
+            Self::Pattern { .. } | Self::NoSuchOwner { .. } => Exit::Usage,
             Self::TargetNotEmpty { .. } | Self::InTheWay { .. } => Exit::CannotCreate,
             Self::BadPath { .. } => Exit::Usage,
             Self::BadEntry { .. } => Exit::Data,
@@ -134,6 +149,8 @@ impl Explain for FilesError {
                 "correct `exclude` in the site's configuration; patterns are relative to wp-content".to_owned()
             }
             Self::BadPath { .. } => "give a path relative to wp-content, or an absolute one in it".to_owned(),
+            Self::Pattern { .. } => "give a path below the tree, such as uploads/2026, or a glob such as '*.php'".to_owned(),
+            Self::NoSuchOwner { .. } => "give USER or USER:GROUP, by name or by number".to_owned(),
             Self::TargetNotEmpty { .. } => "name an empty or new directory, or give --overwrite".to_owned(),
             Self::InTheWay { path, .. } => format!("move {path} away, or restore to another directory"),
             Self::BadEntry { .. } => {
