@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::figures::{ended, left, what};
+use super::figures::{ended, left, sent, what};
 use super::output::Output;
 use crate::progress::{Figures, Phase};
 
@@ -38,7 +38,7 @@ impl Display {
     pub(super) fn queued(&mut self) {
         const WAITING: &str = "waiting: another run is under way";
         match self {
-            Self::Bar(bar) => draw(bar, None, WAITING.to_owned()),
+            Self::Bar(bar) => draw(bar, None, WAITING.to_owned(), String::new()),
             Self::Lines { step: step @ None } => {
                 Output::default().note(WAITING);
                 *step = Some((None, Instant::now()));
@@ -50,8 +50,7 @@ impl Display {
     /// Under way.
     pub(super) fn show(&mut self, figures: &Figures) {
         match self {
-            // The line is cut at the terminal's width: what a person waits for comes first.
-            Self::Bar(bar) => draw(bar, figures.percent, joined([left(figures), Some(what(figures))])),
+            Self::Bar(bar) => draw(bar, figures.percent, what(figures), joined([left(figures), sent(figures)])),
             Self::Lines { step } => {
                 for line in lines(step, figures, Instant::now()) {
                     Output::default().note(line);
@@ -68,13 +67,19 @@ impl Display {
     }
 }
 
-fn draw(bar: &ProgressBar, percent: Option<u8>, text: String) {
-    let template = if percent.is_some() { "{spinner} {bar:16} {pos:>3}% {wide_msg}" } else { "{spinner} {wide_msg}" };
+/// Two lines, so that 80 columns are enough: one of them is short.
+fn draw(bar: &ProgressBar, percent: Option<u8>, what: String, short: String) {
+    let template = match (percent, short.as_str()) {
+        (Some(_), _) => "{spinner} {bar:12} {pos:>3}% {prefix}\n  {wide_msg}",
+        (None, "") => "{spinner} {wide_msg}",
+        (None, _) => "{spinner} {wide_msg}\n  {prefix}",
+    };
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
     bar.set_position(u64::from(percent.unwrap_or(0)));
-    bar.set_message(text);
+    bar.set_prefix(short);
+    bar.set_message(what);
 }
 
 /// The lines that are due: what a step ended with, that waiting began, and every so often how far a step is.
@@ -85,7 +90,7 @@ fn lines(step: &mut Option<(Option<Phase>, Instant)>, figures: &Figures, now: In
                 return Vec::new();
             }
             *step = Some((Some(phase), now));
-            vec![joined([Some(what(figures)), left(figures)])]
+            vec![joined([Some(what(figures)), sent(figures), left(figures)])]
         }
         before => {
             *step = Some((Some(figures.phase), now));
@@ -96,7 +101,7 @@ fn lines(step: &mut Option<(Option<Phase>, Instant)>, figures: &Figures, now: In
     }
 }
 
-fn joined(parts: [Option<String>; 2]) -> String {
+fn joined<const N: usize>(parts: [Option<String>; N]) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 

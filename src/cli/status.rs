@@ -62,9 +62,10 @@ fn details(site: &SiteStatus) -> Vec<String> {
     let mut lines = Vec::new();
     let run = |what: &str, run: &RunState| {
         let step = run.figures.as_ref().map(|figures| {
-            let left = figures::left(figures).map(|left| format!(", {left}")).unwrap_or_default();
+            let parts = [Some(figures::what(figures)), figures::sent(figures), figures::left(figures)];
+            let parts: Vec<String> = parts.into_iter().flatten().collect();
             let since = format::duration(i64::try_from(figures.elapsed_seconds).unwrap_or(0));
-            format!(" for {since}: {}{left}", figures::what(figures))
+            format!(" for {since}: {}", parts.join(", "))
         });
         format!("{}: run {} {what}{}", site.site, run.run, step.unwrap_or_default())
     };
