@@ -18,6 +18,7 @@ use wp_backup_agent::config::{SiteName, SiteSettings};
 use wp_backup_agent::error::{Exit, Explain as _};
 use wp_backup_agent::files::{Action, Delete, OwnerMap, PathSelection, Rules, TargetOptions};
 use wp_backup_agent::progress::{Silent, Tally};
+use wp_backup_agent::repository::checkpoint;
 use wp_backup_agent::repository::layout::Layout;
 use wp_backup_agent::repository::random_run_id;
 use wp_backup_agent::restore::{FilesRestored, Restore, RestoreError};
@@ -88,6 +89,7 @@ impl Site {
             checkpoint_every: wp_backup_agent::repository::checkpoint::EVERY,
             progress: Arc::new(Tally::default()),
             cancel: CancellationToken::new(),
+            checkpoint_every: checkpoint::EVERY,
         };
         let report = run(context).await;
         assert!(report.snapshot.is_some(), "{report:#?}");
@@ -525,12 +527,16 @@ fn killed_in_the_middle_each_file_is_old_or_new() {
         std::fs::write(uploads.join(format!("{n}.bin")), old(n)).unwrap();
     }
     let args = ["restore", "latest", "--overwrite", "--files", target.to_str().unwrap()];
+    // In the list's order.
+    let mut names: Vec<u64> = (0..1500).collect();
+    names.sort_by_key(|n| format!("{n}.bin"));
     let mut mixed = 0;
     for round in 0..6 {
-        let begun = Instant::now();
+        let mark = names[100 + 200 * round];
         let mut child = agent.command(&args).stderr(Stdio::null()).spawn().unwrap();
-        while begun.elapsed() < Duration::from_millis(40 + 25 * round) {
-            std::thread::sleep(Duration::from_millis(2));
+        let begun = Instant::now();
+        while std::fs::metadata(uploads.join(format!("{mark}.bin"))).unwrap().len() < 60_000 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "file {mark} does not come");
         }
         signal(child.id() as i32, rustix::process::Signal::KILL);
         child.wait().unwrap();
@@ -542,7 +548,7 @@ fn killed_in_the_middle_each_file_is_old_or_new() {
         }
         mixed += u32::from(seen[0] > 0 && seen[1] > 0);
     }
-    println!("{mixed} of 6 kills fell into the middle");
+    assert!(mixed > 0, "no kill fell into the middle");
     agent.ok(&["restore", "latest", "--overwrite", "--delete", "--files", target.to_str().unwrap()]);
     same_tree(content.path(), &target).unwrap();
 }
