@@ -1,9 +1,11 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::TreeName;
 use crate::daemon::logging::Level;
 use crate::database::{DEFAULT_CONNECTIONS, Definer};
 
@@ -33,6 +35,11 @@ pub(super) struct Global {
 }
 
 impl Global {
+    /// Whether `-v` was given.
+    pub(super) fn is_verbose(&self) -> bool {
+        self.verbose > 0
+    }
+
     /// The log's level for a command; the daemon's own is one step more talkative.
     pub(super) fn level(&self, daemon: bool) -> Level {
         match (self.quiet, self.verbose + u8::from(daemon)) {
@@ -107,6 +114,12 @@ pub(super) enum SnapshotsCommand {
     List(SnapshotsList),
     /// Show what a snapshot holds
     Show(SnapshotsShow),
+    /// List a directory of a snapshot
+    Ls(SnapshotsLs),
+    /// Show which files differ between two snapshots
+    Diff(SnapshotsDiff),
+    /// Find a path in all snapshots
+    Find(SnapshotsFind),
 }
 
 /// `snapshots list`
@@ -132,11 +145,64 @@ pub(super) struct SnapshotsShow {
     pub(super) json: bool,
 }
 
+/// `snapshots ls`
+#[derive(Debug, Args)]
+pub(super) struct SnapshotsLs {
+    /// `latest`, a number, or the beginning of an id
+    pub(super) snapshot: String,
+    /// A path below wp-content; without it: wp-content itself
+    pub(super) path: Option<OsString>,
+    /// With all that is below
+    #[arg(short = 'R', long)]
+    pub(super) recursive: bool,
+    #[command(flatten)]
+    pub(super) of: OfSite,
+}
+
+/// `snapshots diff`
+#[derive(Debug, Args)]
+pub(super) struct SnapshotsDiff {
+    /// The older one: `latest`, a number, or the beginning of an id
+    pub(super) before: String,
+    /// The newer one
+    pub(super) after: String,
+    #[command(flatten)]
+    pub(super) of: OfSite,
+}
+
+/// `snapshots find`
+#[derive(Debug, Args)]
+pub(super) struct SnapshotsFind {
+    /// A path below wp-content, or a glob such as '*.php' or 'uploads/**/*.jpg'
+    #[arg(value_name = "GLOB")]
+    pub(super) pattern: OsString,
+    /// In this snapshot only
+    #[arg(long)]
+    pub(super) snapshot: Option<String>,
+    #[command(flatten)]
+    pub(super) of: OfSite,
+}
+
+/// What the commands that show files have in common.
+#[derive(Debug, Args)]
+pub(super) struct OfSite {
+    /// The site; may be left out when there is only one
+    #[arg(long)]
+    pub(super) site: Option<String>,
+    /// Of this tree beside wp-content: root, plugins, mu-plugins or uploads
+    #[arg(long, value_parser = tree)]
+    pub(super) tree: Option<TreeName>,
+    /// Print JSON, an object a line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
 /// `restore`
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   wp-backup-agent restore latest --files /srv/restored/wp-content --database restored
+  wp-backup-agent restore 12 --files /var/www/html/wp-content --overwrite --path uploads/2026 --path '*.php' --dry-run -v
   wp-backup-agent restore latest --database wordpress --swap --user root
   wp-backup-agent restore 12 --database wordpress --tables wp_options --overwrite --user root
   wp-backup-agent restore 12 --sql | mysql --binary-mode --comments restored")]
@@ -146,9 +212,11 @@ pub(super) struct RestoreArgs {
     /// The site; may be left out when there is only one
     #[arg(long)]
     pub(super) site: Option<String>,
-    /// Write wp-content into this directory, which must be empty or not exist
+    /// Write wp-content into this directory, which must be empty or not exist; with --overwrite what is there and as it should be is kept
     #[arg(long, value_name = "DIR")]
     pub(super) files: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) of_files: RestoreFiles,
     /// Load the database into this schema of the site's server, which must be empty or not exist
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(super) database: Option<String>,
@@ -176,6 +244,42 @@ pub(super) struct RestoreArgs {
     /// Connections that load at a time
     #[arg(long, value_name = "N", requires = "database", default_value_t = DEFAULT_CONNECTIONS, value_parser = connections)]
     pub(super) connections: usize,
+}
+
+/// How `restore --files` goes about it.
+#[derive(Debug, Args)]
+pub(super) struct RestoreFiles {
+    /// Restore only this path, this directory with all below, or what fits this glob; may be repeated
+    #[arg(long = "path", value_name = "PATTERN", requires = "files")]
+    pub(super) paths: Vec<OsString>,
+    /// Restore this tree beside wp-content instead: root, plugins, mu-plugins or uploads
+    #[arg(long, requires = "files", value_parser = tree)]
+    pub(super) tree: Option<TreeName>,
+    /// Delete what the snapshot doesn't have, but for what the site's exclude rules leave out of snapshots
+    #[arg(long, requires_all = ["files", "overwrite"])]
+    pub(super) delete: bool,
+    /// Delete that, too
+    #[arg(long, requires = "delete")]
+    pub(super) delete_excluded: bool,
+    /// Read files of the same size and time, too, before they are kept
+    #[arg(long, requires = "files")]
+    pub(super) checksum: bool,
+    /// Give everything to this user, and to this group if one is named
+    #[arg(long, value_name = "USER[:GROUP]", requires = "files")]
+    pub(super) owner: Option<String>,
+    /// Owners by their numbers in the snapshot, not by their names
+    #[arg(long, requires = "files")]
+    pub(super) numeric_owner: bool,
+    /// Say what would be done to the files, each with -v, and do nothing
+    #[arg(long, requires = "files", conflicts_with_all = ["database", "sql"])]
+    pub(super) dry_run: bool,
+    /// Don't make a snapshot before the site's own files or database are replaced
+    #[arg(long)]
+    pub(super) no_safety_snapshot: bool,
+}
+
+fn tree(text: &str) -> Result<TreeName, &'static str> {
+    TreeName::parse(text).ok_or("give root, plugins, mu-plugins or uploads")
 }
 
 fn definer(text: &str) -> Result<Definer, &'static str> {

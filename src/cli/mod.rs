@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand. Parse, call, print; no logic.
 
 mod args;
+mod browse;
 mod cancel;
 mod check;
 mod daemon;
@@ -10,7 +11,9 @@ mod output;
 mod progress;
 mod reach;
 mod restore;
+mod restore_files;
 mod run_now;
+mod safety;
 mod signals;
 mod sites;
 mod snapshots;
@@ -73,7 +76,7 @@ fn dispatch(Arguments { global, command }: &Arguments, out: &mut Output) -> Resu
         }
         Command::Restore(restore) => {
             let settings = config::load(&global.config)?;
-            work(async { restore::run(&settings, restore, out).await })
+            work(async { restore::run(&settings, global, restore, out).await })
         }
         Command::Check => check::run(global, out),
     }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::args::RestoreArgs;
+use super::args::{Global, RestoreArgs};
 use super::failure::Failure;
-use super::format::{bytes, local_time};
+use super::format::local_time;
 use super::output::Output;
 use super::sites::choose_site;
+use super::{restore_files, safety};
 use crate::config::{DatabaseSettings, Secret, Settings, SiteSettings};
 use crate::database::{Definer, Existing};
 use crate::error::Exit;
@@ -35,7 +36,7 @@ fn account(site: &SiteSettings, args: &RestoreArgs) -> Result<DatabaseSettings, 
 }
 
 /// Runs the subcommand.
-pub(super) async fn run(settings: &Settings, args: &RestoreArgs, out: &mut Output) -> Result<Exit, Failure> {
+pub(super) async fn run(settings: &Settings, global: &Global, args: &RestoreArgs, out: &mut Output) -> Result<Exit, Failure> {
     if args.files.is_none() && args.database.is_none() && !args.sql {
         return Err(Failure::new(Exit::Usage, "nothing to restore to", "give --files DIR, --database NAME, or --sql"));
     }
@@ -54,23 +55,10 @@ pub(super) async fn run(settings: &Settings, args: &RestoreArgs, out: &mut Outpu
         local_time(manifest.times.point_in_time)
     );
     out.note(&told);
+    // After `latest` was looked up: it is not to mean the one that is made now.
+    safety::before(settings, global, site, args, out).await?;
     if let Some(target) = &args.files {
-        let restored = restore.files(target, args.overwrite).await?;
-        let written = restored.written;
-        out.note(format!(
-            "files: {} files, {} directories, {} links, {} written to {}",
-            written.files,
-            written.dirs,
-            written.symlinks,
-            bytes(written.bytes),
-            target.display()
-        ));
-        if written.owners_not_set > 0 {
-            out.note(format!("  owners of {} entries could not be set: run as root to set them", written.owners_not_set));
-        }
-        if restored.torn > 0 {
-            out.note(format!("  {} files were being written when they were captured", restored.torn));
-        }
+        restore_files::run(&mut restore, site, args, target, global.is_verbose(), out).await?;
     }
     let selection = Selection::new(&args.tables)?;
     if let Some(name) = &args.database {

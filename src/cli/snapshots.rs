@@ -1,8 +1,9 @@
-//! `snapshots list` and `snapshots show`: what the store has.
+//! `snapshots`: what the store has. Their files: `browse`.
 
 use serde::Serialize;
 
 use super::args::{SnapshotsCommand, SnapshotsList, SnapshotsShow};
+use super::browse;
 use super::failure::Failure;
 use super::format::{bytes, local_time};
 use super::output::Output;
@@ -19,6 +20,9 @@ pub(super) async fn run(settings: &Settings, command: &SnapshotsCommand, out: &m
     match command {
         SnapshotsCommand::List(list) => run_list(settings, list, out).await,
         SnapshotsCommand::Show(show) => run_show(settings, show, out).await,
+        SnapshotsCommand::Ls(ls) => browse::ls(settings, ls, out).await,
+        SnapshotsCommand::Diff(diff) => browse::diff(settings, diff, out).await,
+        SnapshotsCommand::Find(find) => browse::find(settings, find, out).await,
     }
 }
 

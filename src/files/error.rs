@@ -41,6 +41,20 @@ pub enum FilesError {
         /// The pattern.
         pattern: String,
     },
+    /// A pattern of `--path` that isn't one.
+    #[error("{pattern} is not a path or a glob: {detail}")]
+    Pattern {
+        /// As it was given.
+        pattern: ByteText,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// An owner that this host doesn't know.
+    #[error("{owner:?} is no user, or no user and group, of this machine")]
+    NoSuchOwner {
+        /// As it was given.
+        owner: String,
+    },
     /// The target of a restore holds something.
     #[error("the target directory {path} is not empty")]
     TargetNotEmpty {
@@ -95,6 +109,7 @@ impl Explain for FilesError {
             Self::Walk { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Exit::Denied,
             Self::Walk { .. } => Exit::Io,
             Self::Exclude { .. } | Self::EmptyExclude { .. } => Exit::Config,
+            Self::Pattern { .. } | Self::NoSuchOwner { .. } => Exit::Usage,
             Self::TargetNotEmpty { .. } | Self::InTheWay { .. } => Exit::CannotCreate,
             Self::BadEntry { .. } => Exit::Data,
             Self::Write { source, .. } => match source.kind() {
@@ -124,6 +139,8 @@ impl Explain for FilesError {
             Self::Exclude { .. } | Self::EmptyExclude { .. } => {
                 "correct `exclude` in the site's configuration; patterns are relative to wp-content".to_owned()
             }
+            Self::Pattern { .. } => "give a path below the tree, such as uploads/2026, or a glob such as '*.php'".to_owned(),
+            Self::NoSuchOwner { .. } => "give USER or USER:GROUP, by name or by number".to_owned(),
             Self::TargetNotEmpty { .. } => "name an empty or new directory, or give --overwrite".to_owned(),
             Self::InTheWay { path, .. } => format!("move {path} away, or restore to another directory"),
             Self::BadEntry { .. } => {

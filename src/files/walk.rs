@@ -239,7 +239,7 @@ impl<C> Walk<'_, C> {
 }
 
 /// The marker by which a directory asks to be left out.
-fn marker(dir: BorrowedFd<'_>, names: &Names) -> Option<&'static str> {
+pub(super) fn marker(dir: BorrowedFd<'_>, names: &Names) -> Option<&'static str> {
     if names.contains(DO_NOT_BACK_UP) {
         return Some(".donotbackup");
     }

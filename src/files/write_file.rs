@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fchmod, fchown, futimens, renameat, unlinkat, utimensat,
+    AtFlags, Gid, Mode, RenameFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fchmod, fchown, futimens, renameat,
+    renameat_with, statat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -52,15 +53,31 @@ impl FileWriter {
         self.file.write_all(content).map_err(|error| self.failed(error))
     }
 
+    /// The same where nothing has the name; `None` when something has.
+    pub(super) fn finish_new(mut self) -> Result<Option<(u64, bool)>, FilesError> {
+        let owned = self.complete()?;
+        match put_where_nothing_is(&self.dir, &self.temporary, &self.name) {
+            Err(Errno::EXIST) => return Ok(None),
+            put => put.map_err(|error| self.failed(error.into()))?,
+        }
+        self.temporary.clear();
+        Ok(Some((self.written, owned)))
+    }
+
     /// Puts the file in its place. Gives its size, and whether its owner could be set.
     pub(super) fn finish(mut self) -> Result<(u64, bool), FilesError> {
-        if self.written != self.size {
-            return Err(self.bad("its chunks hold fewer bytes than its size says"));
-        }
-        let owned = self.attributes.set_on_file(&self.file).map_err(|error| self.failed(error.into()))?;
+        let owned = self.complete()?;
         put_in_place(&self.dir, &self.temporary, &self.name).map_err(|error| self.failed(error.into()))?;
         self.temporary.clear();
         Ok((self.written, owned))
+    }
+
+    /// Whether its owner could be set.
+    fn complete(&self) -> Result<bool, FilesError> {
+        if self.written != self.size {
+            return Err(self.bad("its chunks hold fewer bytes than its size says"));
+        }
+        self.attributes.set_on_file(&self.file).map_err(|error| self.failed(error.into()))
     }
 
     fn bad(&self, why: &'static str) -> FilesError {
@@ -85,6 +102,18 @@ pub(super) fn put_in_place(dir: &OwnedFd, temporary: &[u8], name: &[u8]) -> rust
     renameat(dir, temporary, dir, name)
 }
 
+/// The same where nothing has the name: `EEXIST` when something has.
+fn put_where_nothing_is(dir: &OwnedFd, temporary: &[u8], name: &[u8]) -> rustix::io::Result<()> {
+    match renameat_with(dir, temporary, dir, name, RenameFlags::NOREPLACE) {
+        // A file system that can't do it in one step.
+        Err(Errno::INVAL | Errno::NOSYS) => match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => put_in_place(dir, temporary, name),
+            there => there.and(Err(Errno::EXIST)),
+        },
+        put => put,
+    }
+}
+
 /// What an entry gets beside its content.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attributes {
@@ -102,7 +131,7 @@ impl Attributes {
     // The owner first, because that clears bits of the mode; the time last, because all else may touch it.
 
     /// Whether the owner could be set. A file that isn't its owner's doesn't get the bits that let it run as its owner.
-    fn set_on_file(&self, file: &File) -> rustix::io::Result<bool> {
+    pub(super) fn set_on_file(&self, file: &File) -> rustix::io::Result<bool> {
         let owned = self.own(|user, group| fchown(file, user, group))?;
         let mode = if owned { self.mode } else { self.mode & !SET_ID };
         fchmod(file, Mode::from_raw_mode(mode))?;

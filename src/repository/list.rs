@@ -153,6 +153,11 @@ impl LineBuffer {
         self.bytes = piece.clone();
     }
 
+    /// Whether the piece has been read to its end.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// The next entry of the piece.
     pub fn next_entry<T: DeserializeOwned>(&mut self) -> Result<Option<T>, RepositoryError> {
         if self.bytes.is_empty() {

@@ -17,6 +17,7 @@ pub mod outbox;
 pub mod pack;
 pub mod read_ahead;
 pub mod reader;
+pub mod shelf;
 pub mod snapshots;
 pub mod state;
 pub mod writer;

@@ -111,12 +111,12 @@ impl ChunkReader {
     }
 }
 
-fn slice_of(bytes: &Bytes, offset: u64, length: u64) -> Option<Bytes> {
+pub(super) fn slice_of(bytes: &Bytes, offset: u64, length: u64) -> Option<Bytes> {
     slice(bytes, offset, length).map(|part| bytes.slice_ref(part))
 }
 
 /// A pack that isn't there is damage of the snapshot, not a wrong question.
-fn missing(error: crate::storage::StoreError, pack: &PackName) -> RepositoryError {
+pub(super) fn missing(error: crate::storage::StoreError, pack: &PackName) -> RepositoryError {
     match error.kind {
         StoreErrorKind::NotFound => RepositoryError::damaged(format!("pack {pack}"), "it is not in the store"),
         _ => RepositoryError::Store(error),

@@ -4,6 +4,7 @@ use crate::database::DatabaseError;
 use crate::error::{Exit, Explain};
 use crate::files::FilesError;
 use crate::repository::RepositoryError;
+use crate::repository::byte_text::ByteText;
 
 /// Why a restore failed. What was written so far is left where it is, and named in the message of the caller.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,26 @@ pub enum RestoreError {
         /// Why.
         source: Box<RestoreError>,
     },
+    /// A pattern of `--path` that nothing in the snapshot fits.
+    #[error("nothing in the snapshot fits the path {pattern}")]
+    NoSuchPath {
+        /// As it was given.
+        pattern: ByteText,
+    },
+    /// A tree that the snapshot doesn't have.
+    #[error("the snapshot has no tree {tree}")]
+    NoSuchTree {
+        /// Its name.
+        tree: &'static str,
+    },
+    /// A search that would fill the memory.
+    #[error("more than {limit} paths fit {pattern}")]
+    TooMany {
+        /// As it was given.
+        pattern: ByteText,
+        /// How many are allowed.
+        limit: usize,
+    },
     /// A signal.
     #[error("the restore was cancelled; what it had written is left as it is")]
     Cancelled,
@@ -70,7 +91,8 @@ impl Explain for RestoreError {
             Self::Incomplete { .. } => Exit::Data,
             Self::AfterSwap { source, .. } => source.exit(),
             Self::Pattern { .. } => Exit::Usage,
-            Self::NoSuchTable { .. } => Exit::NoInput,
+            Self::NoSuchTable { .. } | Self::NoSuchPath { .. } | Self::NoSuchTree { .. } => Exit::NoInput,
+            Self::TooMany { .. } => Exit::Usage,
             Self::Cancelled => Exit::Cancelled,
         }
     }
@@ -86,6 +108,11 @@ impl Explain for RestoreError {
             Self::NoSuchTable { .. } => {
                 Some("see which there are: restore --sql, or the list of tables (docs/RESTORE-BY-HAND.md)".into())
             }
+            Self::NoSuchPath { .. } => Some("`wp-backup-agent snapshots ls` and `snapshots find` show what there is".into()),
+            Self::NoSuchTree { .. } => {
+                Some("without --tree it is wp-content; `wp-backup-agent snapshots show --json` names the others".into())
+            }
+            Self::TooMany { .. } => Some("give a narrower pattern".into()),
             Self::Output(_) | Self::Cancelled => None,
         }
     }

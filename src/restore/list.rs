@@ -1,0 +1,82 @@
+//! A snapshot's list of files, entry by entry.
+
+use std::ops::ControlFlow;
+
+use super::{Restore, RestoreError};
+use crate::config::TreeName;
+use crate::repository::entry::{ChunkRef, FileEntry};
+use crate::repository::list::LineBuffer;
+use crate::repository::manifest::Manifest;
+use crate::repository::reader::ChunkReader;
+
+/// The list of one tree of a snapshot, from its beginning.
+pub(super) struct FileList<'a> {
+    reader: &'a mut ChunkReader,
+    pieces: std::slice::Iter<'a, ChunkRef>,
+    lines: LineBuffer,
+}
+
+/// A tree's list and what the manifest counts of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Listed<'a> {
+    pub(super) pieces: &'a [ChunkRef],
+    pub(super) entries: u64,
+    pub(super) bytes: u64,
+}
+
+/// The list of wp-content, or of the tree beside it.
+pub(super) fn listed(manifest: &Manifest, tree: Option<TreeName>) -> Result<Listed<'_>, RestoreError> {
+    let Some(name) = tree else {
+        let counts = &manifest.counts;
+        return Ok(Listed { pieces: &manifest.files, entries: counts.file_entries, bytes: counts.file_bytes });
+    };
+    let found = manifest.trees.iter().find(|tree| tree.name == name);
+    let found = found.ok_or(RestoreError::NoSuchTree { tree: name.as_str() })?;
+    Ok(Listed { pieces: &found.files, entries: found.entries, bytes: found.bytes })
+}
+
+impl<'a> FileList<'a> {
+    pub(super) fn new(reader: &'a mut ChunkReader, pieces: &'a [ChunkRef]) -> Self {
+        Self { reader, pieces: pieces.iter(), lines: LineBuffer::new("the list of files") }
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Option<FileEntry>, RestoreError> {
+        loop {
+            if let Some(entry) = self.lines.next_entry()? {
+                return Ok(Some(entry));
+            }
+            let Some(piece) = self.pieces.next() else { return Ok(None) };
+            self.lines.fill(&self.reader.read(piece).await?);
+        }
+    }
+
+    /// The piece that is read next, when the one before is read to its end.
+    pub(super) fn next_piece(&self) -> Option<&'a ChunkRef> {
+        if self.lines.is_empty() { self.pieces.as_slice().first() } else { None }
+    }
+
+    /// Passes over that piece.
+    pub(super) fn skip_piece(&mut self) {
+        self.pieces.next();
+    }
+}
+
+impl Restore {
+    /// Gives out the entries of wp-content, or of a tree beside it, in the list's order, until `each` has enough.
+    pub async fn entries(
+        &mut self,
+        tree: Option<TreeName>,
+        each: &mut (dyn FnMut(&FileEntry) -> ControlFlow<()> + Send),
+    ) -> Result<(), RestoreError> {
+        let mut list = FileList::new(&mut self.lists, listed(&self.manifest, tree)?.pieces);
+        while let Some(entry) = list.next().await? {
+            if self.cancel.is_cancelled() {
+                return Err(RestoreError::Cancelled);
+            }
+            if each(&entry).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
