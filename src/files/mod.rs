@@ -9,6 +9,7 @@
 mod change;
 mod error;
 mod exclude;
+mod holes;
 mod metadata;
 mod names;
 mod owners;
@@ -19,8 +20,8 @@ mod stack;
 mod target;
 mod tree;
 mod walk;
-mod write;
 mod write_file;
+mod xattrs;
 
 #[cfg(test)]
 mod testing;
@@ -32,8 +33,8 @@ pub use owners::OwnerMap;
 pub use paths::{PathSelection, Unmatched, below_root};
 pub use read::{Captured, LARGEST_PIECE, PieceSink, ReadBuffer, ReadError, Stopped, read_file};
 pub use scope::Scope;
-pub use target::{Action, Delete, Desk, FileTask, Found, Pieces, Survey, Target, TargetOptions, TargetStats, Tell};
+pub use target::{Action, Delete, Desk, FileTask, Found, NotSet, Pieces, Survey, Target, TargetOptions, TargetStats, Tell};
 pub use tree::Tree;
 pub use walk::{Walk, Walked};
-pub use write::{TreeWriter, WriteStats};
 pub use write_file::FileWriter;
+pub use xattrs::xattrs_of;

@@ -2,7 +2,7 @@
 
 mod buffers;
 pub mod byte_text;
-mod chunk_table;
+pub(crate) mod chunk_table;
 mod codec;
 pub mod draft;
 pub mod entry;
@@ -21,6 +21,7 @@ pub mod shelf;
 pub mod snapshots;
 pub mod state;
 pub mod writer;
+pub mod xattrs;
 
 #[cfg(test)]
 mod tests;
