@@ -97,8 +97,11 @@ mod tests {
             mtime: 0,
             ctime: 0,
             inode: 0,
+            links: 1,
             target: None,
             flags: Vec::new(),
+            xattrs: Default::default(),
+            holes: Vec::new(),
             chunks: Vec::new(),
         }
     }

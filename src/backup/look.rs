@@ -13,7 +13,7 @@ use super::findings::Findings;
 use super::gone::GoneKeeper;
 use super::reread::Share;
 use super::trees::{SiteTree, subject};
-use crate::files::{Change, Measure, PieceSink, ReadBuffer, ReadError, Stopped, Walked, compare, read_file};
+use crate::files::{Change, Measure, PieceSink, ReadBuffer, ReadError, Stopped, Walked, compare, read_file, xattrs_of};
 use crate::progress::{Event, Progress};
 use crate::repository::RepositoryError;
 use crate::repository::byte_text::ByteText;
@@ -56,9 +56,6 @@ pub(super) enum Which {
     /// Step 3: a file under uploads/ that has gone since step 1 is kept and flagged; the database may name it.
     Second,
 }
-
-/// A file larger than this is named and not read: its list of chunks would not fit into the run's memory.
-const LARGEST_FILE: u64 = 128 << 30;
 
 impl Look<'_> {
     /// Looks. `previous` is sorted as the walk is; `previous_started` is when its walk began, in nanoseconds since 1970.
@@ -113,7 +110,7 @@ impl Look<'_> {
     /// An entry of the walk, and what the previous list has of its path. Answers whether it had to be read.
     fn entry(&mut self, which: Which, before: Option<Draft>, now: Draft, previous_started: i64) -> Result<bool, BackupError> {
         if now.kind != FileKind::File {
-            self.list(before, &now)?;
+            self.list_unread(before, now, previous_started)?;
             return Ok(false);
         }
         // Asked each time: the walk may have entered a mount.
@@ -134,8 +131,22 @@ impl Look<'_> {
         }
     }
 
-    /// Lists a file as the walk saw it, with the content that it had before.
+    /// Lists a directory or a symlink.
+    fn list_unread(&mut self, before: Option<Draft>, mut now: Draft, previous_started: i64) -> Result<(), BackupError> {
+        let (xattrs, lacking) = xattrs_of(&self.site_tree.tree, before.as_ref(), &now, previous_started);
+        now.xattrs = xattrs;
+        if let Some(detail) = lacking {
+            now.flags.push(FileFlag::AttributesUnread);
+            self.found(FindingCode::AttributesUnread, now.path.clone(), detail);
+        }
+        self.list(before, &now)
+    }
+
+    /// Lists a file as the walk saw it, with the content that it had before; and with its extended attributes, since setting one
+    /// changes the ctime.
     pub(super) fn keep_content(&mut self, mut before: Draft, mut now: Draft) -> Result<(), BackupError> {
+        now.xattrs.clone_from(&before.xattrs);
+        now.holes.clone_from(&before.holes);
         let chunks = std::mem::take(&mut before.chunks);
         if before == now {
             self.gone.listed(now.path.as_bytes(), now.kind);
@@ -216,11 +227,6 @@ impl Look<'_> {
     /// Reads a file and lists it. One that can't be captured is named; step 3 then keeps what step 1 has of it under uploads/.
     pub(super) fn read(&mut self, which: Which, before: Option<Draft>, now: Draft) -> Result<Option<Draft>, BackupError> {
         let path = now.path;
-        if now.size > LARGEST_FILE {
-            let detail = format!("it is larger than {} GiB, which is the most that is read", LARGEST_FILE >> 30);
-            self.found(FindingCode::Unreadable, path, detail);
-            return self.not_read(which, before);
-        }
         let mut pieces = Pieces {
             progress: self.progress,
             writer: self.writer,
@@ -235,6 +241,9 @@ impl Look<'_> {
             Ok(captured) => {
                 let mut entry: Draft = captured.entry;
                 entry.chunks = chunks;
+                if let Some(detail) = captured.lacking {
+                    self.found(FindingCode::AttributesUnread, path.clone(), detail);
+                }
                 if captured.torn {
                     self.torn(path);
                 }

@@ -63,7 +63,7 @@ impl Look<'_> {
             read_file(&self.site_tree.tree, path.as_bytes(), self.buffer, &mut comparison);
         let whole = comparison.at == before.chunks.len();
         match read {
-            Ok(captured) if whole && !captured.torn => {
+            Ok(captured) if whole && !captured.torn && captured.entry.holes == before.holes => {
                 // As the walk saw it: what has changed since is for the second look.
                 return self.keep_content(before, now);
             }

@@ -61,7 +61,7 @@ impl SiteTree {
         let list = parent.and_then(|parent| self.name.map_or_else(|| Some(parent.files()), |name| parent.tree(name)));
         let list = list.map_or_else(|| Ok(ListReader::<FileEntry>::empty()), |list| ListReader::open(&list))?;
         let drafts = list.map(|entry| Ok(entry?.map_chunks(Into::into)));
-        Ok(ReadAhead::start(drafts, |entry: &Draft| 1 + entry.chunks.len())?)
+        Ok(ReadAhead::start(drafts, |entry: &Draft| 1 + entry.chunks.len() + entry.holes.len() / 4 + entry.xattrs.bytes() / 128)?)
     }
 
     /// The list after both looks.

@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::format::{bytes, plural};
 use super::output::Output;
 use crate::config::{SiteSettings, TreeName};
-use crate::files::{Action, Delete, OwnerMap, PathSelection, Rules, Scope, TargetOptions, Tell};
+use crate::files::{Action, Delete, NotSet, OwnerMap, PathSelection, Rules, Scope, TargetOptions, Tell};
 use crate::repository::byte_text::ByteText;
 use crate::restore::{FilesRestored, Restore};
 
@@ -91,6 +91,17 @@ fn say(restored: &FilesRestored, target: &Path, dry_run: bool, out: &mut Output)
     }
     if stats.owners_not_set > 0 {
         out.note(format!("  owners of {} entries could not be set: run as root to set them", stats.owners_not_set));
+    }
+    if stats.xattrs_not_set > 0 {
+        let why = "without root, or on this file system";
+        out.note(format!("  extended attributes or ACLs of {} entries could not be set {why}", stats.xattrs_not_set));
+    }
+    if stats.hard_links_not_made > 0 {
+        out.note(format!("  {} hard links became files of their own", stats.hard_links_not_made));
+    }
+    for NotSet { path, what } in &restored.not_set {
+        let path = if path.as_bytes().is_empty() { ".".to_owned() } else { path.to_string() };
+        out.note(format!("    not restored: {path}: {what}"));
     }
     if restored.torn > 0 {
         out.note(format!("  {} files were being written when they were captured", restored.torn));

@@ -28,8 +28,7 @@ const SLACK_NETWORK_NS: i64 = 60_000_000_000;
 pub fn compare<P, N>(parent: &FileEntry<P>, now: &FileEntry<N>, parent_walk_started_ns: i64, network_fs: bool) -> Change {
     let kind = parent.kind == now.kind;
     if now.kind == FileKind::File {
-        let slack = if network_fs { SLACK_NETWORK_NS } else { SLACK_LOCAL_NS };
-        let settled = now.ctime < parent_walk_started_ns.saturating_sub(slack);
+        let settled = is_settled(now.ctime, parent_walk_started_ns, network_fs);
         let as_it_was = parent.size == now.size
             && parent.mtime == now.mtime
             && parent.ctime == now.ctime
@@ -47,6 +46,12 @@ pub fn compare<P, N>(parent: &FileEntry<P>, now: &FileEntry<N>, parent_walk_star
         && parent.target == now.target
         && parent.flags.is_empty();
     if same { Change::Same } else { Change::Metadata }
+}
+
+/// Whether a ctime is so much older than the parent's walk that a later change has another.
+pub(super) fn is_settled(ctime: i64, parent_walk_started_ns: i64, network_fs: bool) -> bool {
+    let slack = if network_fs { SLACK_NETWORK_NS } else { SLACK_LOCAL_NS };
+    ctime < parent_walk_started_ns.saturating_sub(slack)
 }
 
 #[cfg(test)]
@@ -70,8 +75,11 @@ mod tests {
             mtime: 5,
             ctime: 6,
             inode: 7,
+            links: 1,
             target: (kind == FileKind::Symlink).then(|| ByteText::from("b")),
             flags: Vec::new(),
+            xattrs: Default::default(),
+            holes: Vec::new(),
             chunks: Vec::new(),
         }
     }

@@ -8,6 +8,7 @@ use uzers::{Groups, Users, UsersCache};
 
 use crate::repository::byte_text::ByteText;
 use crate::repository::entry::{FileEntry, FileKind};
+use crate::repository::xattrs::Xattrs;
 
 /// An entry without chunks.
 pub(super) fn entry<C>(path: &[u8], kind: FileKind, stat: &Stat, owners: &Owners) -> FileEntry<C> {
@@ -24,8 +25,11 @@ pub(super) fn entry<C>(path: &[u8], kind: FileKind, stat: &Stat, owners: &Owners
         mtime: mtime(stat),
         ctime: ctime(stat),
         inode: stat.st_ino,
+        links: if kind == FileKind::File { u32::try_from(stat.st_nlink).unwrap_or(u32::MAX).max(1) } else { 1 },
         target: None,
         flags: Vec::new(),
+        xattrs: Xattrs::default(),
+        holes: Vec::new(),
         chunks: Vec::new(),
     }
 }

@@ -9,6 +9,7 @@
 mod change;
 mod error;
 mod exclude;
+mod holes;
 mod left_out;
 mod metadata;
 mod names;
@@ -21,8 +22,8 @@ mod target;
 mod tree;
 mod walk;
 mod why;
-mod write;
 mod write_file;
+mod xattrs;
 
 #[cfg(test)]
 mod testing;
@@ -35,9 +36,9 @@ pub use owners::OwnerMap;
 pub use paths::{PathSelection, Unmatched, below_root};
 pub use read::{Captured, LARGEST_PIECE, PieceSink, ReadBuffer, ReadError, Stopped, read_file};
 pub use scope::Scope;
-pub use target::{Action, Delete, Desk, FileTask, Found, Pieces, Survey, Target, TargetOptions, TargetStats, Tell};
+pub use target::{Action, Delete, Desk, FileTask, Found, NotSet, Pieces, Survey, Target, TargetOptions, TargetStats, Tell};
 pub use tree::Tree;
 pub use walk::{Walk, Walked};
 pub use why::{Answer, Why, below};
-pub use write::{TreeWriter, WriteStats};
 pub use write_file::FileWriter;
+pub use xattrs::xattrs_of;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
@@ -9,15 +10,21 @@ use fastcdc::v2020::FastCDC;
 use rustix::fs::{Stat, fstat};
 use rustix::io::Errno;
 
+use super::holes::{Content, Hole, holes_of};
 use super::metadata::{ctime, entry, mtime, size};
 use super::tree::Tree;
+use super::xattrs;
 use crate::repository::entry::{FileEntry, FileFlag, FileKind};
+use crate::repository::xattrs::Xattrs;
 
 /// Bytes of the largest piece. A file up to this size is one piece.
 pub const LARGEST_PIECE: usize = 2 << 20;
 /// Where larger files are cut. Part of the format in so far as other cuts would make every large file new.
 const AVERAGE_PIECE: usize = 1 << 20;
 const SMALLEST_PIECE: usize = 512 << 10;
+
+/// A file with more content than this is not read: its list of chunks would not fit into the run's memory.
+const LARGEST_FILE: u64 = 128 << 30;
 
 /// How often a file that changes is read.
 const READINGS: u32 = 3;
@@ -71,13 +78,15 @@ pub struct Stopped;
 /// A file that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Captured<C> {
-    /// Metadata of the file that was open, without chunks; `size` is what the pieces hold. Flagged when torn, and then the
-    /// times are those from before the reading.
+    /// Metadata of the file that was open, without chunks; `size` is what the pieces and the holes hold. Flagged when torn, and then
+    /// the times are those from before the reading.
     pub entry: FileEntry<C>,
     /// The file changed during each of three readings. The pieces hold one of them.
     pub torn: bool,
     /// Bytes read from the file system, all readings taken together.
     pub bytes_read: u64,
+    /// Why the entry lacks extended attributes, if it does; it is flagged then.
+    pub lacking: Option<String>,
 }
 
 /// Why a file was not read. Pieces that the taker has got of it are void.
@@ -90,6 +99,9 @@ pub enum ReadError {
     /// What has the name now, or is on the way to it, isn't what the walk saw: a symlink, a FIFO, a directory.
     #[error("no longer a regular file")]
     NotRegular,
+    /// It has too much content.
+    #[error("it is larger than {} GiB, which is the most that is read", LARGEST_FILE >> 30)]
+    TooLarge,
     /// The system refuses.
     #[error("{0}")]
     Unreadable(io::Error),
@@ -149,10 +161,17 @@ pub fn read_file<C>(
                 }
                 let mut entry = entry(path, FileKind::File, &once.before, &tree.owners);
                 entry.size = once.size;
+                entry.holes = once.holes;
+                // Of a file that became shorter.
+                entry.holes.retain(|hole| hole.0 + hole.1 <= once.size);
+                entry.xattrs = once.xattrs;
                 if !once.settled {
                     entry.flags.push(FileFlag::Torn);
                 }
-                return Ok(Captured { entry, torn: !once.settled, bytes_read });
+                if once.lacking.is_some() {
+                    entry.flags.push(FileFlag::AttributesUnread);
+                }
+                return Ok(Captured { entry, torn: !once.settled, bytes_read, lacking: once.lacking });
             }
             Ok(_) => sink.restart(),
             Err(error) if error.is_passing() && !last => sink.restart(),
@@ -165,8 +184,11 @@ pub fn read_file<C>(
 /// One reading of a file.
 struct Reading {
     before: Stat,
-    /// Bytes it has.
+    /// Bytes it has, holes among them.
     size: u64,
+    holes: Vec<Hole>,
+    xattrs: Xattrs,
+    lacking: Option<String>,
     /// Nothing changed from before it to after it.
     settled: bool,
     /// Bytes in the buffer of a file of one piece, which is not yet handed over.
@@ -182,20 +204,25 @@ fn read_once(
 ) -> Result<Reading, ReadError> {
     let file = tree.open_file(path)?;
     let (before, is_fresh) = settle(&file)?;
-    // No further than the size: a log that grows as fast as it is read would never end.
-    let mut content = Counted { inner: (&file).take(size(&before)), count: 0 };
+    let holes = holes_of(&file, &before);
+    let data_size = size(&before).saturating_sub(holes.iter().map(|hole| hole.1).sum());
+    if data_size > LARGEST_FILE {
+        return Err(ReadError::TooLarge);
+    }
+    let mut content = Content::new(&file, size(&before), &holes);
     let mut whole = 0;
-    let outcome = if size(&before) <= LARGEST_PIECE as u64 {
+    let outcome = if data_size <= LARGEST_PIECE as u64 {
         fill(&mut content, window, &mut whole).map(|_| ()).map_err(ReadError::from)
     } else {
         cut(&mut content, window, sink)
     };
-    let size_read = content.count;
-    *bytes_read += size_read;
+    let (size_read, count) = (content.at, content.count);
+    *bytes_read += count;
     outcome?;
+    let (xattrs, lacking) = xattrs::read(&xattrs::At::Open(file.as_fd()));
     let after = fstat(&file).map_err(io::Error::from)?;
     let settled = same(&before, &after) && size_read == size(&before) && !is_fresh;
-    Ok(Reading { before, size: size_read, settled, whole })
+    Ok(Reading { before, size: size_read, holes, xattrs, lacking, settled, whole })
 }
 
 /// What is known of the file before it is read, at a time when its next change can't have the ctime of its last; and whether
@@ -257,27 +284,6 @@ fn cut(content: &mut impl Read, window: &mut [u8], sink: &mut dyn PieceSink) -> 
         let (_, length) = FastCDC::new(rest, SMALLEST_PIECE, AVERAGE_PIECE, LARGEST_PIECE).cut(0, rest.len());
         sink.piece(rest.get(..length).unwrap_or_default())?;
         start += length;
-    }
-}
-
-/// Counts what is read, and goes on after a signal.
-struct Counted<R> {
-    inner: R,
-    count: u64,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.inner.read(into) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-                Ok(read) => {
-                    self.count += read as u64;
-                    return Ok(read);
-                }
-            }
-        }
     }
 }
 

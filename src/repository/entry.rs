@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::byte_text::ByteText;
 use super::ids::{ChunkId, PackName};
+use super::xattrs::Xattrs;
 
 /// Where a chunk's content is: in plaintext positions of a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +61,8 @@ pub enum FileFlag {
     Torn,
     /// The file was there in step 1 and gone in step 3.
     Gone,
+    /// Not all of its extended attributes could be read.
+    AttributesUnread,
 }
 
 /// One entry of the list of files. The list is sorted by [`path_order`].
@@ -87,25 +90,75 @@ pub struct FileEntry<C = ChunkRef> {
     pub mtime: i64,
     /// Time of last status change: nanoseconds since 1970, UTC. For change detection; not restored.
     pub ctime: i64,
-    /// Inode number. For change detection; not restored.
+    /// Inode number. For change detection, and to find the names of one file; not restored.
     pub inode: u64,
+    /// How many names the file has, in the tree or out of it; 1 for what isn't a file.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub links: u32,
     /// A symlink's target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<ByteText>,
     /// What sets this entry apart.
     #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<FileFlag>,
-    /// The content, in order.
+    /// Extended attributes, POSIX ACLs among them.
+    #[serde(default, skip_serializing_if = "Xattrs::is_empty")]
+    pub xattrs: Xattrs,
+    /// Offset and length of each hole that isn't part of the chunks, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holes: Vec<(u64, u64)>,
+    /// The content without its holes, in order.
     #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
     pub chunks: Vec<C>,
 }
 
 impl<C> FileEntry<C> {
+    /// Bytes of content that are in chunks; `None` when there are more bytes of holes than of the file.
+    pub fn data_size(&self) -> Option<u64> {
+        self.holes.iter().try_fold(self.size, |rest, hole| rest.checked_sub(hole.1))
+    }
+
     /// The same entry, its chunks named another way.
     pub fn try_map_chunks<D, E>(self, to: impl FnMut(C) -> Result<D, E>) -> Result<FileEntry<D>, E> {
-        let Self { path, kind, size, mode, uid, gid, user, group, mtime, ctime, inode, target, flags, chunks } = self;
+        let Self {
+            path,
+            kind,
+            size,
+            mode,
+            uid,
+            gid,
+            user,
+            group,
+            mtime,
+            ctime,
+            inode,
+            links,
+            target,
+            flags,
+            xattrs,
+            holes,
+            chunks,
+        } = self;
         let chunks = chunks.into_iter().map(to).collect::<Result<_, E>>()?;
-        Ok(FileEntry { path, kind, size, mode, uid, gid, user, group, mtime, ctime, inode, target, flags, chunks })
+        Ok(FileEntry {
+            path,
+            kind,
+            size,
+            mode,
+            uid,
+            gid,
+            user,
+            group,
+            mtime,
+            ctime,
+            inode,
+            links,
+            target,
+            flags,
+            xattrs,
+            holes,
+            chunks,
+        })
     }
 
     /// The same entry, its chunks named another way that never fails.
@@ -187,6 +240,14 @@ impl<C> TableEntry<C> {
     }
 }
 
+fn one() -> u32 {
+    1
+}
+
+fn is_one(value: &u32) -> bool {
+    *value == 1
+}
+
 fn is_true(value: &bool) -> bool {
     *value
 }
@@ -247,6 +308,8 @@ pub enum FindingCode {
     Unreadable,
     /// A file that changed each time it was read.
     Torn,
+    /// Extended attributes that could not be read; the entry is there without them.
+    AttributesUnread,
     /// A file whose content is another than before, though nothing that the system says of it has changed: a bad disk, or someone who hides.
     SilentChange,
     /// A socket, FIFO or device: not captured.

@@ -3,7 +3,7 @@
 mod buffers;
 pub mod byte_text;
 pub mod checkpoint;
-mod chunk_table;
+pub(crate) mod chunk_table;
 mod codec;
 pub mod draft;
 pub mod entry;
@@ -22,6 +22,7 @@ pub mod shelf;
 pub mod snapshots;
 pub mod state;
 pub mod writer;
+pub mod xattrs;
 
 #[cfg(test)]
 mod tests;

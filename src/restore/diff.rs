@@ -131,10 +131,11 @@ fn compare(before: Option<FileEntry>, after: Option<FileEntry>) -> Option<Differ
 }
 
 fn same_content(a: &FileEntry, b: &FileEntry) -> bool {
-    (a.kind, a.size, &a.target) == (b.kind, b.size, &b.target)
+    (a.kind, a.size, &a.target, &a.holes) == (b.kind, b.size, &b.target, &b.holes)
         && a.chunks.iter().map(|chunk| chunk.id).eq(b.chunks.iter().map(|chunk| chunk.id))
 }
 
 fn same_metadata(a: &FileEntry, b: &FileEntry) -> bool {
-    (a.mode, a.uid, a.gid, &a.user, &a.group, a.mtime, &a.flags) == (b.mode, b.uid, b.gid, &b.user, &b.group, b.mtime, &b.flags)
+    (a.mode, a.uid, a.gid, &a.user, &a.group, a.mtime, &a.flags, &a.xattrs)
+        == (b.mode, b.uid, b.gid, &b.user, &b.group, b.mtime, &b.flags, &b.xattrs)
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::list::{FileList, Listed, listed};
 use super::{Restore, RestoreError, expect};
 use crate::config::TreeName;
-use crate::files::{Desk, FileTask, Found, Survey, Target, TargetOptions, TargetStats};
+use crate::files::{Desk, FileTask, Found, NotSet, Survey, Target, TargetOptions, TargetStats};
 use crate::progress::{Event, Progress};
 use crate::repository::RepositoryError;
 use crate::repository::entry::{FileFlag, FileKind};
@@ -20,12 +20,14 @@ use crate::repository::ids::PackName;
 use crate::repository::shelf::{PackShelf, ShelfReader};
 
 /// What a restored directory holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilesRestored {
     /// What became of it.
     pub stats: TargetStats,
     /// Entries that the run flagged as torn: their content is one reading of a file that was being written.
     pub torn: u64,
+    /// What could not be restored of an entry; the first of them.
+    pub not_set: Vec<NotSet>,
 }
 
 /// Files that are looked at together, to tell which packs are worth fetching whole.
@@ -107,7 +109,7 @@ impl Restore {
             written.collect::<Vec<_>>().into_iter().collect::<Result<(), _>>()?;
             surveyed
         })?;
-        Ok(FilesRestored { stats: target.finish()?, torn })
+        Ok(FilesRestored { stats: target.finish()?, torn, not_set: target.not_set() })
     }
 }
 
@@ -176,7 +178,8 @@ impl<'s, 't> Dispatcher<'s, 't> {
     }
 
     fn push(&mut self, task: FileTask<'t>) {
-        self.chunks += task.entry.chunks.len();
+        // What else may be large is weighed as a chunk's reference is.
+        self.chunks += task.entry.chunks.len() + task.entry.holes.len() / 4 + task.entry.xattrs.bytes() / 128;
         self.window.push(task);
         if self.window.len() >= WINDOW_FILES || self.chunks >= WINDOW_CHUNKS {
             self.flush();

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use crate::files::error::FilesError;
 use crate::files::tree::check_path;
+use crate::files::xattrs::check as check_xattrs;
 use crate::repository::entry::{FileEntry, FileKind, path_order};
 
 /// Looks at each entry of a list, in the list's order.
@@ -37,11 +38,31 @@ impl Checker {
         {
             return Err(bad("a symlink without a target"));
         }
+        check_xattrs(&entry.xattrs).map_err(bad)?;
+        check_holes(entry).map_err(bad)?;
         let last = self.last.get_or_insert_default();
         last.clear();
         last.extend_from_slice(path);
         Ok(())
     }
+}
+
+/// Holes come in order, apart from each other, and within the file.
+fn check_holes<C>(entry: &FileEntry<C>) -> Result<(), &'static str> {
+    if entry.holes.is_empty() {
+        return Ok(());
+    }
+    let mut end = 0;
+    for (offset, length) in &entry.holes {
+        if *offset < end || *length == 0 {
+            return Err("its holes are out of order");
+        }
+        end = offset.checked_add(*length).ok_or("its holes are out of order")?;
+    }
+    if end > entry.size || entry.kind != FileKind::File || i64::try_from(entry.size).is_err() {
+        return Err("its holes are larger than itself");
+    }
+    Ok(())
 }
 
 /// A path's directory and its name in it.

@@ -78,10 +78,13 @@ impl<'t> Desk<'t> {
         let mut search = Search::of(&entry.chunks);
         // One that can't be read is replaced.
         let read = read_file::<ChunkRef>(tree, entry.path.as_bytes(), self.buffer.get_or_insert_default(), &mut search);
-        if !read.is_ok_and(|captured| !captured.torn) {
-            return Ok(Found::Nothing);
+        let Some(captured) = read.ok().filter(|captured| !captured.torn) else { return Ok(Found::Nothing) };
+        let same_holes = captured.entry.size == entry.size && captured.entry.holes == entry.holes;
+        if !captured.entry.holes.is_empty() {
+            // Where its pieces are can't be told by what is before them.
+            search.at.clear();
         }
-        let same = search.in_order && search.next == entry.chunks.len();
+        let same = same_holes && search.in_order && search.next == entry.chunks.len();
         let at: HashMap<_, _> = search.at.into_iter().filter_map(|(id, at)| Some((id, at?))).collect();
         if same {
             let (_, name) = split(entry.path.as_bytes());
@@ -121,7 +124,8 @@ impl<'t> Desk<'t> {
         let (_, name) = split(entry.path.as_bytes());
         let shown = target.shown(entry.path.as_bytes());
         let attributes = target.attributes(entry);
-        Ok(Some(FileWriter::new(file.into(), dir, temporary, name.to_vec(), shown, attributes, entry.size)))
+        let layout = (entry.size, entry.holes.clone());
+        Ok(Some(FileWriter::new(file.into(), dir, temporary, name.to_vec(), shown, attributes, layout)))
     }
 
     /// Puts a file in its place, with its mode, owner and mtime. `reused`: bytes of it that came from the file that was there.
@@ -130,7 +134,7 @@ impl<'t> Desk<'t> {
     /// [`FilesError::BadEntry`] when fewer bytes were written than the entry says; [`FilesError::InTheWay`]; [`FilesError::Write`].
     pub fn finish(&mut self, task: FileTask<'t>, file: FileWriter, reused: u64) -> Result<(), FilesError> {
         let path = task.entry.path.as_bytes();
-        let (bytes, owned) = match task.there {
+        let (bytes, unset) = match task.there {
             There::Nothing => match file.finish_new()? {
                 Some(written) => written,
                 None => return Err(FilesError::InTheWay { path: self.target.shown(path), what: TWO_NAMES }),
@@ -141,8 +145,8 @@ impl<'t> Desk<'t> {
         self.target.count(|stats| {
             stats.bytes += bytes;
             stats.reused_bytes += reused;
-            stats.owners_not_set += u64::from(!owned);
         });
+        self.target.unset(path, &unset);
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 
 mod check;
 mod desk;
+mod hard_links;
 mod node;
 mod remove;
 mod survey;
@@ -19,7 +20,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{Mode, OFlags, openat, syncfs};
 
@@ -30,11 +31,12 @@ use super::names::Names;
 use super::owners::OwnerMap;
 use super::paths::PathSelection;
 use super::tree::Tree;
-use super::write_file::Attributes;
+use super::write_file::{Attributes, Unset};
 use crate::repository::byte_text::ByteText;
 use crate::repository::entry::FileEntry;
 
 pub use desk::{Desk, Found, Pieces};
+use hard_links::HardLinks;
 pub use survey::{FileTask, Survey};
 
 /// How a directory is restored into.
@@ -110,9 +112,27 @@ pub struct TargetStats {
     pub bytes: u64,
     /// Those of them that were taken from the file that was there.
     pub reused_bytes: u64,
+    /// Further names that were made of files that have several.
+    pub hard_links: u64,
+    /// Names of such files that became files of their own, because the file system can't have both.
+    pub hard_links_not_made: u64,
     /// Entries whose owner or group could not be set, because the process has no right to give files away.
     pub owners_not_set: u64,
+    /// Entries with extended attributes or ACLs that could not be set: by no right to, or on this file system.
+    pub xattrs_not_set: u64,
 }
+
+/// What of an entry could not be restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotSet {
+    /// Its path below the target.
+    pub path: ByteText,
+    /// What it is, and why.
+    pub what: String,
+}
+
+/// How many [`NotSet`] are told.
+const NOT_SET_TOLD: usize = 20;
 
 /// A directory that is restored into. Shared by the survey and the desks.
 pub struct Target {
@@ -126,6 +146,10 @@ pub struct Target {
     /// Number of the next temporary name.
     temporary: AtomicU64,
     stats: Mutex<TargetStats>,
+    /// The first that could not be restored whole.
+    not_set: Mutex<Vec<NotSet>>,
+    /// Files of several names.
+    hard_links: Mutex<HardLinks>,
     /// The first failure of setting a directory's attributes, which happens where nobody can be told.
     failure: Mutex<Option<FilesError>>,
     /// Nothing more is to be done: directories stay as they are.
@@ -161,6 +185,8 @@ impl Target {
             owners: Owners::default(),
             temporary: AtomicU64::new(0),
             stats: Mutex::default(),
+            not_set: Mutex::default(),
+            hard_links: Mutex::default(),
             failure: Mutex::default(),
             stopped: AtomicBool::new(false),
             devices: Mutex::default(),
@@ -186,6 +212,7 @@ impl Target {
             return Err(error);
         }
         if !self.options.dry_run {
+            self.make_hard_links()?;
             let devices = std::mem::take(&mut *self.devices.lock().unwrap_or_else(PoisonError::into_inner));
             for (_, path) in devices {
                 let failed = |source| self.failed(&path, source);
@@ -196,6 +223,32 @@ impl Target {
             }
         }
         Ok(*self.stats.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What could not be restored; the first of them, after [`Target::finish`].
+    pub fn not_set(&self) -> Vec<NotSet> {
+        self.not_set.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes note of what could not be set.
+    fn unset(&self, path: &[u8], unset: &Unset) {
+        if *unset == Unset::default() {
+            return;
+        }
+        self.count(|stats| {
+            stats.owners_not_set += u64::from(unset.owner);
+            stats.xattrs_not_set += u64::from(!unset.xattrs.is_empty());
+        });
+        let owner = unset.owner.then(|| "its owner".to_owned());
+        let xattrs = unset.xattrs.iter().map(|(name, error)| format!("{name}: {error}"));
+        self.tell_not_set(path, owner.into_iter().chain(xattrs).collect::<Vec<_>>().join("; "));
+    }
+
+    fn tell_not_set(&self, path: &[u8], what: String) {
+        let mut told = self.not_set.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < NOT_SET_TOLD {
+            told.push(NotSet { path: ByteText::from(path), what });
+        }
     }
 
     fn tree(&self) -> io::Result<&Tree> {
@@ -233,7 +286,8 @@ impl Target {
     }
 
     fn attributes<C>(&self, entry: &FileEntry<C>) -> Attributes {
-        Attributes { mode: entry.mode, ids: self.options.owners.ids(&self.owners, entry), mtime: entry.mtime }
+        let xattrs = (!entry.xattrs.is_empty()).then(|| Arc::new(entry.xattrs.clone()));
+        Attributes { mode: entry.mode, ids: self.options.owners.ids(&self.owners, entry), mtime: entry.mtime, xattrs }
     }
 
     /// The next temporary name. Whoever makes something of it must insist that it is new.

@@ -1,13 +1,15 @@
 //! A directory of the target that is being filled, by several threads. The last of them to leave it gives it its attributes.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::{Arc, PoisonError};
 
 use rustix::fs::{Mode, OFlags, fstat, openat};
 
 use super::Target;
 use crate::files::metadata::mtime;
-use crate::files::write_file::Attributes;
+use crate::files::write_file::{Attributes, Unset};
+use crate::files::xattrs::At;
 
 /// A directory. The survey holds it while the list is in it, each file that is to be written in it, and each directory in it.
 ///
@@ -50,8 +52,8 @@ impl<'t> DirNode<'t> {
             return;
         }
         let path = self.path();
-        match set(self.target, &path, attributes) {
-            Ok(owned) => self.target.count(|stats| stats.owners_not_set += u64::from(!owned)),
+        match set(self.target, &path, &attributes) {
+            Ok(unset) => self.target.unset(&path, &unset),
             Err(error) => {
                 let mut failure = self.target.failure.lock().unwrap_or_else(PoisonError::into_inner);
                 failure.get_or_insert(self.target.failed(&path, error));
@@ -62,13 +64,14 @@ impl<'t> DirNode<'t> {
     }
 }
 
-fn set(target: &Target, path: &[u8], attributes: Attributes) -> io::Result<bool> {
+fn set(target: &Target, path: &[u8], attributes: &Attributes) -> io::Result<Unset> {
     let place = target.tree()?.open_dir(path)?;
     let stat = fstat(&place)?;
     if (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid, mtime(&stat))
         == (attributes.mode, attributes.ids.0, attributes.ids.1, attributes.mtime)
+        && !attributes.extended_differ(&At::named(place.as_fd(), b"."))
     {
-        return Ok(true);
+        return Ok(Unset::default());
     }
     let open = openat(&place, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     Ok(attributes.set_on_dir(&open)?)

@@ -17,6 +17,7 @@ use crate::files::metadata::{mtime, size};
 use crate::files::names::Names;
 use crate::files::tree::{open_child_dir, open_child_file};
 use crate::files::write_file::{Attributes, put_in_place};
+use crate::files::xattrs::At;
 use crate::repository::entry::{FileEntry, FileKind};
 
 /// How many descriptors are held. In deeper trees the outer directories are opened again on the way back.
@@ -164,7 +165,8 @@ impl<'t> Survey<'t> {
 
     fn make_root(&mut self) -> Result<Made<'t>, FilesError> {
         let target = self.target;
-        let (attributes, selected) = self.levels.first().map_or((None, false), |level| (level.attributes, level.selected));
+        let (attributes, selected) =
+            self.levels.first().map_or((None, false), |level| (level.attributes.clone(), level.selected));
         let failed = |source| target.failed(b"", source);
         let Some(tree) = &target.tree else {
             target.told(Action::Create, b"");
@@ -175,8 +177,8 @@ impl<'t> Survey<'t> {
         let dir = tree.open_dir(b"").map_err(failed)?;
         let stat = fstat(&dir).map_err(|e| failed(e.into()))?;
         let wanted = attributes.filter(|_| selected || target.made_now);
-        if let Some(attributes) = wanted {
-            let action = if target.made_now { Action::Create } else { changed(&stat, &attributes) };
+        if let Some(attributes) = &wanted {
+            let action = if target.made_now { Action::Create } else { changed(&stat, attributes) };
             target.told(action, b"");
             target.count(|stats| stats.dirs += 1);
         }
@@ -187,7 +189,7 @@ impl<'t> Survey<'t> {
     fn make_parent(&mut self, at: usize) -> Result<Made<'t>, FilesError> {
         let target = self.target;
         let start = at.checked_sub(1).and_then(|at| self.levels.get(at)).map_or(0, |level| level.end);
-        let (end, attributes) = self.levels.get(at).map_or((0, None), |level| (level.end, level.attributes));
+        let (end, attributes) = self.levels.get(at).map_or((0, None), |level| (level.end, level.attributes.clone()));
         let path = self.path.get(..end).unwrap_or_default().to_vec();
         let name = self.path.get(start..end).unwrap_or_default();
         let name = name.strip_prefix(b"/").unwrap_or(name).to_vec();
@@ -253,6 +255,7 @@ impl<'t> Survey<'t> {
     ) -> Result<Made<'t>, FilesError> {
         let target = self.target;
         let parent = parent.and_then(|at| self.levels.get(at)).and_then(|level| level.made.as_ref());
+        let is_ours = attributes.is_some();
         let node = DirNode::new(target, parent.map(|made| Arc::clone(&made.node)), name, attributes);
         let failed = |source| target.failed(&node.path(), source);
         target.saw_device(stat.st_dev, &node);
@@ -260,7 +263,7 @@ impl<'t> Survey<'t> {
             Some(_) if selected && !fresh => Some(Peeked::new(Names::list(dir.as_fd()).map_err(failed)?)),
             _ => None,
         };
-        if attributes.is_some() && !target.options.dry_run && !fresh && stat.st_mode & 0o700 != 0o700 {
+        if is_ours && !target.options.dry_run && !fresh && stat.st_mode & 0o700 != 0o700 {
             // One that its owner may not write. Where this fails, writing in it says so.
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let open = openat(&dir, ".", flags, Mode::empty());
@@ -311,20 +314,20 @@ impl<'t> Survey<'t> {
         let path = join(&self.path, name);
         let failed = |error: Errno| target.failed(&path, error.into());
         let made = match (here, there) {
-            (None, _) => self.planned(at, name, &path, Some(attributes), Action::Create),
-            (Some(here), None) => self.make(at, &here, name, &path, Some(attributes), Action::Create)?,
+            (None, _) => self.planned(at, name, &path, Some(attributes.clone()), Action::Create),
+            (Some(here), None) => self.make(at, &here, name, &path, Some(attributes.clone()), Action::Create)?,
             (Some(here), Some(stat)) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
                 let dir = open_child_dir(here.as_fd(), name).map_err(failed)?;
                 let stat = fstat(&dir).map_err(failed)?;
                 target.told(changed(&stat, &attributes), &path);
                 target.count(|stats| stats.dirs += 1);
-                self.enter(Some(at), name, Some(attributes), dir, &stat, false, true)?
+                self.enter(Some(at), name, Some(attributes.clone()), dir, &stat, false, true)?
             }
             (Some(here), Some(_)) => {
                 if !target.options.dry_run {
                     unlinkat(&here, name, AtFlags::empty()).map_err(failed)?;
                 }
-                self.make(at, &here, name, &path, Some(attributes), Action::Replace)?
+                self.make(at, &here, name, &path, Some(attributes.clone()), Action::Replace)?
             }
         };
         self.push(name, attributes, true, Some(made));
@@ -345,10 +348,13 @@ impl<'t> Survey<'t> {
         };
         let failed = |error: Errno| target.failed(path, error.into());
         if let Some(stat) = there.filter(|stat| is_link_to(dir, name, stat, link.as_bytes())) {
-            let action = changed_owner(&stat, &attributes);
+            let action = match changed_owner(&stat, &attributes) {
+                Action::Keep if attributes.extended_differ(&At::named(dir.as_fd(), name)) => Action::Metadata,
+                action => action,
+            };
             if action == Action::Metadata {
-                let owned = attributes.set_on_link(dir, name).map_err(failed)?;
-                target.count(|stats| stats.owners_not_set += u64::from(!owned));
+                let unset = attributes.set_on_link(dir, name).map_err(failed)?;
+                target.unset(path, &unset);
             }
             target.told(action, path);
             return Ok(());
@@ -360,12 +366,12 @@ impl<'t> Survey<'t> {
                 made => break made.map(|()| temporary).map_err(failed)?,
             }
         };
-        let put = attributes.set_on_link(dir, &temporary).and_then(|owned| put_in_place(dir, &temporary, name).map(|()| owned));
-        let owned = put.map_err(|error| {
+        let put = attributes.set_on_link(dir, &temporary).and_then(|unset| put_in_place(dir, &temporary, name).map(|()| unset));
+        let unset = put.map_err(|error| {
             let _ = unlinkat(dir, temporary.as_slice(), AtFlags::empty());
             failed(error)
         })?;
-        target.count(|stats| stats.owners_not_set += u64::from(!owned));
+        target.unset(path, &unset);
         target.told(action, path);
         Ok(())
     }
@@ -385,6 +391,9 @@ impl<'t> Survey<'t> {
             Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => There::File(stat),
             Some(_) => There::Other,
         };
+        if target.is_later_name(&entry, here.as_deref(), there)? {
+            return Ok(None);
+        }
         if let (There::File(stat), Some(dir), false) = (there, &here, target.options.checksum)
             && (size(&stat), mtime(&stat)) == (entry.size, entry.mtime)
             && target.settle(dir, name, path, &attributes, &stat)?
@@ -439,7 +448,11 @@ impl Target {
         attributes: &Attributes,
         stat: &Stat,
     ) -> Result<bool, FilesError> {
-        let action = changed(stat, attributes);
+        let extended = || attributes.extended_differ(&At::named(dir.as_fd(), name));
+        let action = match changed(stat, attributes) {
+            Action::Keep if extended() => Action::Metadata,
+            action => action,
+        };
         if action == Action::Metadata {
             let failed = |error: Errno| self.failed(path, error.into());
             let file = match open_child_file(dir.as_fd(), name) {
@@ -454,8 +467,8 @@ impl Target {
                 return Ok(false);
             }
             if !self.options.dry_run {
-                let owned = attributes.set_on_file(&file).map_err(failed)?;
-                self.count(|stats| stats.owners_not_set += u64::from(!owned));
+                let unset = attributes.set_on_file(&file).map_err(failed)?;
+                self.unset(path, &unset);
             }
         }
         self.told(action, path);

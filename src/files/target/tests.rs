@@ -20,8 +20,11 @@ fn entry(kind: FileKind, path: &[u8]) -> FileEntry {
         mtime: 1_600_000_000_123_456_789,
         ctime: 0,
         inode: 0,
+        links: 1,
         target: None,
         flags: Vec::new(),
+        xattrs: Default::default(),
+        holes: Vec::new(),
         chunks: Vec::new(),
     }
 }
