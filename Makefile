@@ -3,7 +3,7 @@
 CARGO ?= cargo
 DENY := target/tools/bin/cargo-deny
 
-.PHONY: demo test servers lint deny bench-db clean
+.PHONY: demo test servers lint deny bench-db bench-files clean
 
 demo:
 	tests/demo/demo.sh
@@ -36,6 +36,10 @@ $(DENY):
 # This agent beside mariadb-dump and mydumper: docs/BENCHMARKS.md, target/bench/db.json. BENCH_SCALE=0.05 BENCH_RUNS=1 tries it out.
 bench-db:
 	benches/db/run.sh
+
+# This agent beside restic, rustic, borg and (by VYKAR=) vykar: docs/BENCHMARKS.md, target/bench/files.json. BENCH_SCALE=0.02 BENCH_RUNS=1 tries it out.
+bench-files:
+	benches/files/run.sh
 
 clean:
 	$(CARGO) clean

@@ -1,9 +1,15 @@
 //! What a run tells while it is under way. The library never prints: it reports events to a
 //! [`Progress`] observer; the command line, the daemon and the tests each bring their own.
 
+mod pace;
+
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+
+use pace::Pace;
+pub use pace::PerSecond;
 
 /// The steps of a run, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default)]
@@ -42,6 +48,10 @@ pub enum Event {
         entries: u64,
         /// Bytes of file content.
         bytes: u64,
+        /// Rows of all tables.
+        rows: u64,
+        /// Bytes of SQL.
+        sql_bytes: u64,
     },
     /// Directory entries met by the walk.
     Walked {
@@ -97,10 +107,17 @@ impl Progress for Silent {
 pub struct Figures {
     /// The step under way.
     pub phase: Phase,
-    /// Entries the parent had: the estimate for `walked_entries`.
+    /// Entries the parent had: the estimate for `walked_entries`. 0: unknown, this is a first run. In the second look, those
+    /// of the first.
     pub expected_entries: u64,
-    /// Bytes of content the parent had: the estimate for `walked_bytes`.
+    /// Bytes of content the parent had: the estimate for `walked_bytes`; 0 and the second look as above.
     pub expected_bytes: u64,
+    /// Rows the parent had: the estimate for `rows`.
+    #[serde(default)]
+    pub expected_rows: u64,
+    /// Bytes of SQL the parent had: the estimate for `sql_bytes`.
+    #[serde(default)]
+    pub expected_sql_bytes: u64,
     /// Entries met by the walk.
     pub walked_entries: u64,
     /// Their bytes of content.
@@ -121,55 +138,98 @@ pub struct Figures {
     pub written_bytes: u64,
     /// The last note.
     pub note: Option<String>,
+    /// Seconds since the run began.
+    #[serde(default)]
+    pub elapsed_seconds: u64,
+    /// Seconds since its step began.
+    #[serde(default)]
+    pub step_seconds: u64,
+    /// What is done per second, of late.
+    #[serde(default)]
+    pub per_second: PerSecond,
+    /// How much of the step is done, where the parent tells how much is to be expected.
+    #[serde(default)]
+    pub percent: Option<u8>,
+    /// An estimate of the seconds until the step is over, where one can be made.
+    #[serde(default)]
+    pub eta_seconds: Option<u64>,
 }
 
 /// An observer that adds events up.
-#[derive(Debug, Default)]
-pub struct Tally(Mutex<Figures>);
+#[derive(Debug)]
+pub struct Tally {
+    begun: Instant,
+    state: Mutex<(Figures, Pace)>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { begun: Instant::now(), state: Mutex::default() }
+    }
+}
 
 impl Tally {
     /// The figures as they stand.
     pub fn figures(&self) -> Figures {
-        self.lock().clone()
+        let at = self.begun.elapsed();
+        let state = self.lock();
+        let (mut figures, pace) = (state.0.clone(), &state.1);
+        pace.tell(at, &mut figures);
+        figures
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Figures> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, (Figures, Pace)> {
         // A poisoned tally only means that another observer panicked between two additions.
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
 impl Progress for Tally {
     fn event(&self, event: Event) {
-        let mut figures = self.lock();
-        match event {
-            Event::Phase(phase) => {
-                figures.phase = phase;
-                if phase == Phase::SecondLook {
-                    figures.walked_entries = 0;
-                    figures.walked_bytes = 0;
-                }
-            }
-            Event::Expected { entries, bytes } => {
-                figures.expected_entries = entries;
-                figures.expected_bytes = bytes;
-            }
-            Event::Walked { entries, bytes } => {
-                figures.walked_entries += entries;
-                figures.walked_bytes = figures.walked_bytes.saturating_add(bytes);
-            }
-            Event::Read { bytes } => figures.read_bytes += bytes,
-            Event::Rows { table, rows, bytes } => {
-                figures.table = Some(table);
-                figures.rows += rows;
-                figures.sql_bytes += bytes;
-            }
-            Event::Uploaded { bytes } => {
-                figures.uploaded_packs += 1;
-                figures.uploaded_bytes += bytes;
-            }
-            Event::Written { bytes } => figures.written_bytes += bytes,
-            Event::Note(text) => figures.note = Some(text),
-        }
+        let at = self.begun.elapsed();
+        let (figures, pace) = &mut *self.lock();
+        add(figures, pace, at, event);
     }
+}
+
+fn add(figures: &mut Figures, pace: &mut Pace, at: Duration, event: Event) {
+    match event {
+        Event::Phase(phase) => {
+            if phase == Phase::SecondLook {
+                figures.expected_entries = std::mem::take(&mut figures.walked_entries);
+                figures.expected_bytes = std::mem::take(&mut figures.walked_bytes);
+            }
+            if phase == Phase::Database {
+                // Also when the database is read again.
+                (figures.table, figures.rows, figures.sql_bytes) = (None, 0, 0);
+            }
+            figures.phase = phase;
+            return pace.step(at, figures);
+        }
+        Event::Expected { entries, bytes, rows, sql_bytes } => {
+            (figures.expected_entries, figures.expected_bytes) = (entries, bytes);
+            (figures.expected_rows, figures.expected_sql_bytes) = (rows, sql_bytes);
+        }
+        Event::Walked { entries, bytes } => {
+            figures.walked_entries += entries;
+            figures.walked_bytes = figures.walked_bytes.saturating_add(bytes);
+            pace.in_file = 0;
+        }
+        Event::Read { bytes } => {
+            figures.read_bytes += bytes;
+            pace.in_file += bytes;
+        }
+        Event::Rows { table, rows, bytes } => {
+            figures.table = Some(table);
+            figures.rows += rows;
+            figures.sql_bytes += bytes;
+        }
+        Event::Uploaded { bytes } => {
+            figures.uploaded_packs += 1;
+            figures.uploaded_bytes += bytes;
+        }
+        Event::Written { bytes } => figures.written_bytes += bytes,
+        Event::Note(text) => figures.note = Some(text),
+    }
+    pace.moved(at, figures);
 }

@@ -14,6 +14,7 @@ use wp_backup_agent::config::{SiteName, SiteSettings};
 use wp_backup_agent::database::Existing;
 use wp_backup_agent::error::Exit;
 use wp_backup_agent::progress::{Event, Phase, Progress, Tally};
+use wp_backup_agent::repository::checkpoint;
 use wp_backup_agent::repository::entry::FindingCode;
 use wp_backup_agent::repository::layout::Layout;
 use wp_backup_agent::repository::random_run_id;
@@ -55,6 +56,7 @@ async fn snapshot(site: &SiteSettings, state: &Path, store: &Arc<dyn Store>) -> 
         run: random_run_id(),
         trigger: Trigger::Command,
         progress: tally.clone(),
+        checkpoint_every: checkpoint::EVERY,
         cancel: CancellationToken::new(),
     };
     (run(context).await, tally)
@@ -149,6 +151,7 @@ async fn what_goes_away_between_the_looks_does_not_spoil_the_snapshot() {
             run: random_run_id(),
             trigger: Trigger::Command,
             progress: Arc::new(AtSecondLook(move || change(&uploads), false.into())),
+            checkpoint_every: checkpoint::EVERY,
             cancel: CancellationToken::new(),
         };
         let report = run(context).await;

@@ -2,6 +2,8 @@
 # Makes the roots of the database servers that the tests need beside Debian's own MariaDB: MariaDB 11.8 and MySQL 9.7 (with mydumper).
 # A finished root is kept, a half-made one is made anew. Needs debootstrap (tests/demo/install.sh), and root or sudo.
 #
+#   servers.sh bench-peers   makes the root of `make bench-files` instead: restic and borg
+#
 #   SERVERS_MIRROR=URL   Debian's archive, when it isn't the one of the machine's apt sources
 set -euo pipefail
 
@@ -21,10 +23,13 @@ mirror() {
   echo "${SERVERS_MIRROR:-${found:-http://deb.debian.org/debian}}"
 }
 
-# make_root NAME SUITE PROGRAM PACKAGES: PROGRAM tells its version, and thereby that the root is whole.
+# make_root NAME SUITE PACKAGES PROGRAM ARGUMENT…: PROGRAM tells its version, and thereby that the root is whole.
 make_root() {
-  local root=$servers/$1 making=$servers/$1.being-made suite=$2 program=$3 packages=$4 from
-  version() { "$root/usr/lib64/ld-linux-x86-64.so.2" --library-path "$root/usr/lib/x86_64-linux-gnu" "$root/$program" --no-defaults --version; }
+  local root=$servers/$1 making=$servers/$1.being-made suite=$2 packages=$3 from
+  local program=("${@:4}")
+  version() {
+    PYTHONHOME=$root/usr "$root/usr/lib64/ld-linux-x86-64.so.2" --library-path "$root/usr/lib/x86_64-linux-gnu" "$root/${program[0]}" "${program[@]:1}"
+  }
   if version >/dev/null 2>&1; then
     echo "servers: $1 is there: $root"
     return
@@ -48,5 +53,16 @@ make_root() {
 mkdir -p "$servers"
 exec 9>"$servers/.lock"
 flock 9
-make_root mariadb-11.8 trixie usr/sbin/mariadbd mariadb-server-core
-make_root mysql-9.7 sid usr/sbin/mysqld mysql-server-core,mysql-client-core,mydumper
+case ${1:-} in
+  bench-peers)
+    make_root bench-peers sid restic,borgbackup usr/bin/python3 -c 'import borg; print("borg", borg.__version__)'
+    ;;
+  '')
+    make_root mariadb-11.8 trixie mariadb-server-core usr/sbin/mariadbd --no-defaults --version
+    make_root mysql-9.7 sid mysql-server-core,mysql-client-core,mydumper usr/sbin/mysqld --no-defaults --version
+    ;;
+  *)
+    echo "usage: servers.sh [bench-peers]" >&2
+    exit 64
+    ;;
+esac

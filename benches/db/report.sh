@@ -4,13 +4,14 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=$1 json=$2 document=$3
+# shellcheck source=benches/document.sh
+source "$here/../document.sh"
 
 jq -s --argjson scale "$scale" --argjson runs "$runs" --slurpfile day "$work/day" -f "$here/report.jq" "$work/samples" >"$work/report"
 jq 'del(.rows)' "$work/report" >"$json"
 
-decimal() { awk -v value="$1" -v digits="$2" 'BEGIN { printf "%.*f", digits, value }'; }
 {
-  printf '%s\n' "Measured on $(date -u +%Y-%m-%d): $(nproc) cores ($(lscpu | sed -n 's/^Model name: *//p' | head -n 1)), $(awk '/^MemTotal/ { printf "%d GiB of memory", $2 / 1048576 }' /proc/meminfo), $(. /etc/os-release && echo "$PRETTY_NAME"); load before: $load, after: $(cut -d ' ' -f 1-3 /proc/loadavg). Medians of $runs."
+  machine
   printf '\n| | version |\n|---|---|\n'
   while IFS=$'\t' read -r name version; do printf '| %s | %s |\n' "$name" "$version"; done <<<"$versions"
   printf '\n| | × the best other | seconds (least to most) | CPU seconds: its own, the server'"'"'s | peak MiB | MB written |\n|---|--:|--:|--:|--:|--:|\n'
@@ -31,9 +32,5 @@ echo
 cat "$json"
 
 if [ "$scale" = 1 ] && [ "$only" = all ]; then
-  awk -v fragment="$work/fragment" '
-    /<!-- begin: make bench-db -->/ { print; print ""; while ((getline line < fragment) > 0) print line; print ""; skip = 1 }
-    /<!-- end: make bench-db -->/ { skip = 0 }
-    !skip && !/<!-- begin: make bench-db -->/' "$document" >"$work/document"
-  cat "$work/document" >"$document"
+  put bench-db "$work/fragment" "$document"
 fi

@@ -14,25 +14,8 @@ runs=${BENCH_RUNS:-5}
 only=${BENCH_ONLY:-all}
 read -ra server_arguments <<<"${BENCH_SERVER:-}"
 
-load=$(cut -d ' ' -f 1-3 /proc/loadavg)
-began=$SECONDS
-title() { printf '\n\033[1m== %s\033[0m  [%d s]\n' "$*" "$((SECONDS - began))"; }
-fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
-
-work=$(mktemp -d "${TMPDIR:-/tmp}/wp-backup-agent-bench.XXXXXX")
-server='' # its process id, while it runs
-finish() {
-  local result=$?
-  trap - EXIT INT TERM
-  if [ "$result" != 0 ]; then tail -n 20 "$work"/{log,mariadb.log} 2>/dev/null >&2 || true; fi
-  if [ -n "$server" ]; then kill "$server" 2>/dev/null && wait "$server" 2>/dev/null || true; fi
-  rm -rf "$work"
-  exit "$result"
-}
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
+# shellcheck source=benches/common.sh
+source "$here/../common.sh"
 # shellcheck source=benches/db/server.sh
 source "$here/server.sh"
 # shellcheck source=benches/db/peers.sh
@@ -43,14 +26,10 @@ title "What the benchmark needs, from Debian"
 
 title "The program, and its database's generator"
 cd "$project"
-cargo build --locked --release --bin wp-backup-agent
-target=$(cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)
-binary=$target/release/wp-backup-agent
+build_program
 # It stands on the standard library alone: as an example of the package it is checked and formatted, but to build it as one, for
 # release, would build all that the tests need as well.
-mkdir -p "$target/bench"
 rustc --edition 2024 --codegen opt-level=2 -o "$target/bench/data" "$here/data.rs"
-"$binary" --version
 find_mydumper
 
 title "The database, at scale $scale"
@@ -76,26 +55,6 @@ name = "blog"
 CONFIG
 mkdir "$work/wp-content"
 
-# Of processes that have ended, in seconds: what /proc says of the server's.
-server_cpu() { awk -v tick="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print ($12 + $13) / tick }' "/proc/$server/stat"; }
-# measure WHAT BYTES-OF COMMAND…: a sample of it, as a line of JSON; BYTES-OF is what it wrote, or -.
-recorded=
-measure() {
-  local what=$1 bytes_of=$2 before after result=0 bytes=null
-  shift 2
-  sync
-  before=$(server_cpu)
-  /usr/bin/time --format '%e %U %S %M' --output "$work/time" "$@" >"$work/log" 2>&1 || result=$?
-  after=$(server_cpu)
-  # wp-content is empty, so the attachments that the database names are missing: findings, which are exit code 3.
-  [ "$result" = 0 ] || { [ "$result" = 3 ] && [ "$1" = "$binary" ]; } || fail "$what ended with $result: $*"
-  if [ "$bytes_of" != - ]; then bytes=$(du --apparent-size --bytes --summarize "$bytes_of" | cut -f 1); fi
-  tail -n 1 "$work/time" | jq -cR --arg what "$what" --argjson server "[$before,$after]" --argjson bytes "$bytes" \
-    'split(" ") | map(tonumber) | {what: $what, seconds: .[0], cpu: (.[1] + .[2]), server_cpu: ($server[1] - $server[0]),
-      rss_mib: (.[3] / 1024), bytes: $bytes}' >"$work/sample"
-  jq -r '"  \(.what): \(.seconds) s; CPU \(.cpu * 100 | round / 100) s, server \(.server_cpu * 100 | round / 100) s; \(.rss_mib | round) MiB"' "$work/sample"
-  if [ -n "$recorded" ]; then cat "$work/sample" >>"$work/samples"; fi
-}
 agent() { "$binary" --config "$work/config.toml" "$@"; }
 manifest() { find "$work/store/blog/snapshots" -name '*.json' | sort | tail -n 1; }
 
@@ -146,7 +105,7 @@ jq -r '"  uploaded \(.day.bytes) bytes, \(100 * .day.bytes / .first * 100 | roun
 
 title "Results"
 versions=$(
-  printf 'wp-backup-agent\t%s, %s\n' "$("$binary" --version)" "$(git -C "$project" describe --always --dirty 2>/dev/null || echo unknown)"
+  printf 'wp-backup-agent\t%s\n' "$(agent_version)"
   printf 'mariadbd\t%s\n' "$(mariadbd --version | sed 's/.*Ver //')"
   printf 'mariadb-dump\t%s\n' "$(mariadb-dump --version | sed 's/.*Ver //')"
   printf 'mydumper\t%s\n' "${mydumper_version:-}"

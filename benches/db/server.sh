@@ -1,7 +1,12 @@
-# The private server and the database in it. Sourced by run.sh.
+# The private server and the database in it. Sourced by run.sh, here and in benches/files.
 
 sql() { mariadb --no-defaults --user=root --socket="$work/mysql.sock" --default-character-set=utf8mb4 --batch --skip-column-names "$@"; }
 
+# new_data DATADIR: what a server begins with.
+new_data() {
+  mariadb-install-db --no-defaults --datadir="$1" --auth-root-authentication-method=normal --skip-test-db \
+    $(if [ "$(id -u)" = 0 ]; then echo --user=root; fi) >/dev/null 2>&1 || fail "mariadb-install-db"
+}
 # start_server DATADIR ARGUMENT…
 start_server() {
   local data=$1
@@ -32,8 +37,7 @@ make_database() {
     kept=$BENCH_KEEP/$( (mariadbd --version; cat "$target/bench/data") | sha256sum | cut -c 1-16)-$scale
   fi
   if [ -z "$kept" ] || [ ! -d "$kept" ]; then
-    mariadb-install-db --no-defaults --datadir="$data" --auth-root-authentication-method=normal --skip-test-db \
-      $(if [ "$(id -u)" = 0 ]; then echo --user=root; fi) >/dev/null 2>&1 || fail "mariadb-install-db"
+    new_data "$data"
     start_server "$data" --innodb-flush-log-at-trx-commit=0 --skip-innodb-doublewrite
     sql -e "CREATE DATABASE blog CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_520_ci"
     "$target/bench/data" load "$scale" | sql blog

@@ -179,6 +179,7 @@ impl Commit<'_> {
             recipients: Vec::new(),
             status: if findings.keys().any(|code| code.is_loss()) { Status::Findings } else { Status::Complete },
             findings,
+            excluded: findings::excluded(found),
             counts,
             uploaded: self.writer.uploaded(),
             files,

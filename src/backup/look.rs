@@ -13,7 +13,7 @@ use super::findings::Findings;
 use super::gone::GoneKeeper;
 use super::reread::Share;
 use super::trees::{SiteTree, subject};
-use crate::files::{Change, PieceSink, ReadBuffer, ReadError, Stopped, Walked, compare, read_file, xattrs_of};
+use crate::files::{Change, Measure, PieceSink, ReadBuffer, ReadError, Stopped, Walked, compare, read_file, xattrs_of};
 use crate::progress::{Event, Progress};
 use crate::repository::RepositoryError;
 use crate::repository::byte_text::ByteText;
@@ -33,6 +33,7 @@ pub(super) struct Look<'a> {
     pub(super) writer: &'a mut PackWriter,
     pub(super) known: [&'a mut Known; 2],
     pub(super) findings: &'a mut Findings,
+    pub(super) measure: &'a mut Measure,
     /// What reading unchanged files found: a second look doesn't find it again.
     pub(super) reread: &'a mut Findings,
     /// What is found, as edits of the earlier list.
@@ -71,8 +72,8 @@ impl Look<'_> {
                 return Err(BackupError::Cancelled);
             }
             let now = match walked? {
-                Walked::Finding(Finding { code, subject, detail }) => {
-                    self.found(code, subject, detail);
+                Walked::Finding(finding) => {
+                    self.walked_past(finding);
                     continue;
                 }
                 Walked::Entry(entry) => entry,
@@ -92,6 +93,18 @@ impl Look<'_> {
         }
         self.progress.event(Event::Walked { entries, bytes });
         Ok(())
+    }
+
+    /// Takes a finding of the walk; of what a rule leaves out, how much that is.
+    fn walked_past(&mut self, finding: Finding) {
+        let SiteTree { name, tree, rules } = self.site_tree;
+        if finding.code != FindingCode::Excluded {
+            return self.found(finding.code, finding.subject, finding.detail);
+        }
+        // The walk's word for why is the rule's name.
+        let left_out = self.measure.left_out(tree, finding.subject.as_bytes(), &finding.detail);
+        let public = rules.public_name(&left_out.rule);
+        self.findings.left_out(Finding { subject: subject(*name, finding.subject), ..finding }, left_out, public);
     }
 
     /// An entry of the walk, and what the previous list has of its path. Answers whether it had to be read.

@@ -136,9 +136,9 @@ impl Publisher<'_> {
     pub(super) fn notes(&mut self, steps: &[Found], scratch: &Path) -> Result<Vec<DraftChunk>, BackupError> {
         let mut list = self.list(&scratch.join("notes.zst"))?;
         for step in steps {
-            for finding in step.read()? {
-                let finding = finding?;
-                list.push(self, &finding, finding.subject.as_bytes())?;
+            for note in step.read()? {
+                let note = note?;
+                list.push(self, &note, note.finding.subject.as_bytes())?;
             }
         }
         Ok(list.finish(self)?)

@@ -1,6 +1,6 @@
 //! A run: the five steps in their order (docs/ARCHITECTURE.md, "One snapshot's way"). The commit is in `commit`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,11 +20,12 @@ use super::report::{RunReport, SnapshotSummary, Trigger};
 use super::reread::Share;
 use super::tables::Tables;
 use super::trees::SiteTree;
-use crate::config::SiteSettings;
+use crate::config::{SiteSettings, TreeName};
 use crate::error::{Exit, Explain, render};
-use crate::files::ReadBuffer;
+use crate::files::{Measure, ReadBuffer};
 use crate::progress::{Event, Phase, Progress};
 use crate::repository::RepositoryError;
+use crate::repository::checkpoint;
 use crate::repository::entry::{ChunkRef, FileEntry, Finding, FindingCode, TableEntry};
 use crate::repository::ids::{PackName, RunId};
 use crate::repository::journal::Journal;
@@ -56,6 +57,8 @@ pub struct RunContext {
     pub trigger: Trigger,
     /// Who watches.
     pub progress: Arc<dyn Progress>,
+    /// How often a checkpoint goes into the store: [`checkpoint::EVERY`], but for tests.
+    pub checkpoint_every: Duration,
     /// Ends the run at the next piece of work; nothing is committed then.
     pub cancel: CancellationToken,
 }
@@ -99,6 +102,8 @@ pub(super) struct Run<'a> {
 /// What the steps hand on to each other.
 struct Work {
     writer: PackWriter,
+    /// How much is left out of each tree: what step 1 counts, step 3 knows.
+    measures: HashMap<Option<TreeName>, Measure>,
     /// The parent's chunks of files.
     files: Known,
     /// The parent's chunks of tables.
@@ -134,13 +139,17 @@ impl Run<'_> {
 
     async fn steps(&self, trees: &[SiteTree], state: &Arc<SiteState>) -> Result<SnapshotSummary, BackupError> {
         let context = self.context;
+        let lost = state.is_new();
         let Chosen { parent, seq, findings, listed } = self
             .uncancelled(parent::choose(&context.store, &self.layout, state, context.progress.as_ref(), &context.cancel))
             .await?;
         state.keep_only(parent.as_ref().map(|p| &p.manifest.id))?;
         if let Some(parent) = &parent {
-            let Counts { file_entries: entries, file_bytes: bytes, .. } = parent.manifest.counts;
-            context.progress.event(Event::Expected { entries, bytes });
+            let Counts { file_entries: entries, file_bytes: bytes, rows, sql_bytes, .. } = parent.manifest.counts;
+            context.progress.event(Event::Expected { entries, bytes, rows, sql_bytes });
+        }
+        if lost {
+            self.uncancelled(self.recover(state)).await?;
         }
         let (broken, resumed) = self.uncancelled(self.resume(state)).await?;
         let scratch = state.scratch();
@@ -151,11 +160,22 @@ impl Run<'_> {
             scratch: scratch.clone(),
             progress: Arc::clone(&context.progress),
             journal: Journal::open(&state.journal(), &context.store.url())?,
+            checkpoint_every: context.checkpoint_every,
+            resumed: resumed.clone(),
             cancel: context.cancel.clone(),
         })?;
         let (files, tables) = known(parent.as_ref(), &scratch);
         let (buffer, share) = (ReadBuffer::new(), Share::new(context.site.reread, seq));
-        let mut work = Work { writer, files, tables, broken, buffer, share, reread: Findings::new(&scratch, "reread")? };
+        let mut work = Work {
+            writer,
+            measures: HashMap::new(),
+            files,
+            tables,
+            broken,
+            buffer,
+            share,
+            reread: Findings::new(&scratch, "reread")?,
+        };
         let mut gate = Findings::new(&scratch, "gate")?;
         findings.into_iter().for_each(|finding| gate.add(finding));
 
@@ -191,8 +211,8 @@ impl Run<'_> {
         .await?;
 
         work.writer.spool(Spool::default()).await?;
-        self.phase(Phase::SecondLook);
         self.wait_for_update(&mut gate).await?;
+        self.phase(Phase::SecondLook);
         let mut lasting = Findings::new(&scratch, "second-look")?;
         for (tree, unchanged) in trees.iter().zip(&mut unchanged) {
             let previous = Edited::open(tree.before(parent.as_ref())?, &tree.edits(&scratch, Which::First))?;
@@ -211,6 +231,24 @@ impl Run<'_> {
         let found = vec![gate.finish()?, work.reread.finish()?, lasting.finish()?];
         let held = Held { found, trees, drafted_tables, resumed, dumped };
         Commit { run: self, state, parent: parent.as_ref(), seq, listed, writer: work.writer, scratch: &scratch }.make(held).await
+    }
+
+    /// Without local state: what a run before may have sent before it was broken off.
+    async fn recover(&self, state: &SiteState) -> Result<(), BackupError> {
+        match checkpoint::recover(self.context.store.as_ref(), &self.layout, &state.journal()).await {
+            Ok(0) => Ok(()),
+            Ok(packs) => {
+                let note = format!("local state is lost; this run goes on from a checkpoint of {packs} packs in the store");
+                self.context.progress.event(Event::Note(note));
+                Ok(())
+            }
+            // The account may lack the right to look: then all is sent again.
+            Err(RepositoryError::Store(error)) if error.kind == StoreErrorKind::Denied => {
+                self.context.progress.event(Event::Note(format!("checkpoints can't be looked for: {}", render(&error))));
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What the run before has in the store, if it was broken off: its chunks, and its packs.
@@ -286,6 +324,7 @@ impl Run<'_> {
             writer: &mut work.writer,
             known: [&mut work.files, &mut work.broken],
             findings,
+            measure: work.measures.entry(site_tree.name).or_default(),
             reread: &mut work.reread,
             edits: &mut edits,
             buffer: &mut work.buffer,

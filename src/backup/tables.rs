@@ -13,7 +13,7 @@ use super::error::BackupError;
 use super::findings::{Findings, Found};
 use crate::config::SiteSettings;
 use crate::database::{DatabaseError, Dump, DumpSink, DumpStats, SinkStopped};
-use crate::progress::{Event, Progress};
+use crate::progress::{Event, Phase, Progress};
 use crate::repository::RepositoryError;
 use crate::repository::draft::DraftChunk;
 use crate::repository::entry::{Finding, FindingCode, TableEntry};
@@ -60,6 +60,7 @@ impl Tables<'_> {
             }
             // The next attempt's first step says that the run was cancelled.
             self.cancel.run_until_cancelled(tokio::time::sleep(pause)).await;
+            self.progress.event(Event::Phase(Phase::Database));
         }
         self.attempt().await
     }

@@ -41,11 +41,8 @@ impl SiteTree {
         let content = Self { name: None, tree: Tree::open(&site.content_dir)?, rules: rules(Scope::Content)? };
         let mut trees = vec![content];
         for tree in &site.trees {
-            let scope = match tree.name {
-                TreeName::Root => Scope::Root { secrets: site.include_wp_config },
-                name => Scope::Elsewhere(name.as_str()),
-            };
-            trees.push(Self { name: Some(tree.name), tree: Tree::open(&tree.path)?, rules: rules(scope)? });
+            let rules = rules(Scope::of(site, tree.name))?;
+            trees.push(Self { name: Some(tree.name), tree: Tree::open(&tree.path)?, rules });
         }
         Ok(trees)
     }

@@ -66,6 +66,9 @@ pub(super) enum Command {
     /// List a site's snapshots, or show one
     #[command(subcommand)]
     Snapshots(SnapshotsCommand),
+    /// Tell what becomes of files
+    #[command(subcommand)]
+    Files(FilesCommand),
     /// Bring a snapshot back: into a directory, a database, or as SQL
     Restore(RestoreArgs),
     /// Show what the configuration says and where each value came from; try the store, wp-content and the database
@@ -141,6 +144,30 @@ pub(super) struct SnapshotsShow {
     #[arg(long)]
     pub(super) site: Option<String>,
     /// Print the manifest (docs/FORMAT.md)
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `files`
+#[derive(Debug, Subcommand)]
+pub(super) enum FilesCommand {
+    /// Tell whether a path is captured, or which rule leaves it out
+    Why(FilesWhy),
+}
+
+/// `files why`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wp-backup-agent files why uploads/2026/11/film.mp4
+  wp-backup-agent files why /var/www/html/wp-content/updraft/    with a slash at its end: a directory, there or not")]
+pub(super) struct FilesWhy {
+    /// The path: relative to wp-content, or absolute. It need not exist
+    pub(super) path: PathBuf,
+    /// The site; may be left out when there is only one
+    #[arg(long)]
+    pub(super) site: Option<String>,
+    /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
 }

@@ -6,6 +6,8 @@ mod cancel;
 mod check;
 mod daemon;
 mod failure;
+mod figures;
+mod files;
 mod format;
 mod output;
 mod progress;
@@ -74,6 +76,7 @@ fn dispatch(Arguments { global, command }: &Arguments, out: &mut Output) -> Resu
             let settings = config::load(&global.config)?;
             work(async { snapshots::run(&settings, snapshots, out).await })
         }
+        Command::Files(files) => files::run(&config::load(&global.config)?, files, out),
         Command::Restore(restore) => {
             let settings = config::load(&global.config)?;
             work(async { restore::run(&settings, global, restore, out).await })

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::format;
+use super::figures::{ended, left, sent, what};
 use super::output::Output;
 use crate::progress::{Figures, Phase};
 
@@ -18,8 +18,8 @@ pub(super) enum Display {
     Bar(ProgressBar),
     /// Elsewhere.
     Lines {
-        /// The step under way, what was last heard of it, and when a line was last printed.
-        step: Option<(String, String, Instant)>,
+        /// The step under way, none while the run is queued; and when a line was last printed.
+        step: Option<(Option<Phase>, Instant)>,
     },
 }
 
@@ -29,60 +29,31 @@ impl Display {
         if !std::io::stderr().is_terminal() {
             return Self::Lines { step: None };
         }
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::stderr());
         bar.enable_steady_tick(Duration::from_millis(120));
         Self::Bar(bar)
     }
 
     /// Waiting for its turn.
     pub(super) fn queued(&mut self) {
-        if matches!(self, Self::Lines { step: None }) {
-            Output::default().note("waiting: another run is under way");
+        const WAITING: &str = "waiting: another run is under way";
+        match self {
+            Self::Bar(bar) => draw(bar, None, WAITING.to_owned(), String::new()),
+            Self::Lines { step: step @ None } => {
+                Output::default().note(WAITING);
+                *step = Some((None, Instant::now()));
+            }
+            Self::Lines { .. } => {}
         }
-        self.show_text("queued", "queued", None);
     }
 
     /// Under way.
     pub(super) fn show(&mut self, figures: &Figures) {
-        let step = format::name(&figures.phase);
-        let expected = matches!(figures.phase, Phase::Files | Phase::SecondLook).then_some(figures.expected_entries);
-        if figures.phase == Phase::WaitingForUpdate && matches!(self, Self::Lines { step: Some((last, ..)) } if *last != step) {
-            Output::default().note(describe(figures));
-        }
-        let share = expected.filter(|&entries| entries > 0).map(|entries| (figures.walked_entries.min(entries), entries));
-        self.show_text(&step, &describe(figures), share);
-    }
-
-    fn show_text(&mut self, step: &str, text: &str, share: Option<(u64, u64)>) {
         match self {
-            Self::Bar(bar) => {
-                let template =
-                    if share.is_some() { "{spinner} {bar:24} {percent:>3}% {wide_msg}" } else { "{spinner} {wide_msg}" };
-                if let Ok(style) = ProgressStyle::with_template(template) {
-                    bar.set_style(style);
-                }
-                let (position, length) = share.unwrap_or((0, 1));
-                bar.set_length(length);
-                bar.set_position(position);
-                bar.set_message(text.to_owned());
-            }
-            Self::Lines { step: under_way } => {
-                let mut out = Output::default();
-                match under_way {
-                    Some((name, heard, shown)) if name == step => {
-                        text.clone_into(heard);
-                        if shown.elapsed() >= LINE_EVERY {
-                            out.note(text);
-                            *shown = Instant::now();
-                        }
-                    }
-                    // A step's line is what it ended with; of one that only waits, that it began.
-                    _ => {
-                        if let Some((_, heard, _)) = under_way.take() {
-                            out.note(heard);
-                        }
-                        *under_way = Some((step.to_owned(), text.to_owned(), Instant::now()));
-                    }
+            Self::Bar(bar) => draw(bar, figures.percent, what(figures), joined([left(figures), sent(figures)])),
+            Self::Lines { step } => {
+                for line in lines(step, figures, Instant::now()) {
+                    Output::default().note(line);
                 }
             }
         }
@@ -96,25 +67,75 @@ impl Display {
     }
 }
 
-fn describe(figures: &Figures) -> String {
-    let Figures { walked_entries, walked_bytes, read_bytes, rows, sql_bytes, uploaded_bytes, written_bytes, .. } = figures;
-    let uploaded = if *uploaded_bytes > 0 { format!(", {} uploaded", format::bytes(*uploaded_bytes)) } else { String::new() };
-    match figures.phase {
-        Phase::Preparing => "preparing".into(),
-        Phase::WaitingForUpdate => "waiting: a WordPress update is under way".into(),
-        Phase::Files => {
-            let (entries, size, read) =
-                (format::count(*walked_entries), format::bytes(*walked_bytes), format::bytes(*read_bytes));
-            format!("files: {entries} seen ({size}), {read} new{uploaded}")
+/// Two lines, so that 80 columns are enough: one of them is short.
+fn draw(bar: &ProgressBar, percent: Option<u8>, what: String, short: String) {
+    let template = match (percent, short.as_str()) {
+        (Some(_), _) => "{spinner} {bar:12} {pos:>3}% {prefix}\n  {wide_msg}",
+        (None, "") => "{spinner} {wide_msg}",
+        (None, _) => "{spinner} {wide_msg}\n  {prefix}",
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_position(u64::from(percent.unwrap_or(0)));
+    bar.set_prefix(short);
+    bar.set_message(what);
+}
+
+/// The lines that are due: what a step ended with, that waiting began, and every so often how far a step is.
+fn lines(step: &mut Option<(Option<Phase>, Instant)>, figures: &Figures, now: Instant) -> Vec<String> {
+    match *step {
+        Some((Some(phase), shown)) if phase == figures.phase => {
+            if now.saturating_duration_since(shown) < LINE_EVERY {
+                return Vec::new();
+            }
+            *step = Some((Some(phase), now));
+            vec![joined([Some(what(figures)), sent(figures), left(figures)])]
         }
-        Phase::Database => {
-            let table = figures.table.as_deref().unwrap_or("opening");
-            format!("database: {table}, {} rows ({}){uploaded}", format::count(*rows), format::bytes(*sql_bytes))
+        before => {
+            *step = Some((Some(figures.phase), now));
+            let before = before.and_then(|(phase, _)| ended(phase?, figures));
+            let waits = (figures.phase == Phase::WaitingForUpdate).then(|| what(figures));
+            before.into_iter().chain(waits).collect()
         }
-        Phase::SecondLook => format!("files, second look: {} seen{uploaded}", format::count(*walked_entries)),
-        Phase::CrossCheck => "cross-check".into(),
-        Phase::Commit => format!("commit{uploaded}"),
-        Phase::Restoring => format!("restoring: {} written", format::bytes(*written_bytes)),
-        Phase::Done => "done".into(),
+    }
+}
+
+fn joined<const N: usize>(parts: [Option<String>; N]) -> String {
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_hears_how_steps_end_and_every_half_minute() {
+        let (mut step, begun) = (None, Instant::now());
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let mut figures = Figures { phase: Phase::Preparing, ..Figures::default() };
+        assert!(lines(&mut step, &figures, at(0)).is_empty());
+        figures.phase = Phase::WaitingForUpdate;
+        assert_eq!(lines(&mut step, &figures, at(1)), ["waiting: a WordPress update is under way"]);
+        assert!(lines(&mut step, &figures, at(2)).is_empty());
+        (figures.phase, figures.walked_entries, figures.walked_bytes) = (Phase::Files, 1000, 2048);
+        assert!(lines(&mut step, &figures, at(3)).is_empty());
+        assert!(lines(&mut step, &figures, at(32)).is_empty());
+        (figures.per_second.read_bytes, figures.eta_seconds) = (30, Some(118));
+        assert_eq!(lines(&mut step, &figures, at(33)), ["files: 1,000 seen (2.0 KiB), 0 B new (30 B/s), about 2 min left"]);
+        assert!(lines(&mut step, &figures, at(34)).is_empty());
+        // The step went on after it was last looked at; and the second look begins to count anew.
+        figures = Figures {
+            phase: Phase::SecondLook,
+            expected_entries: 1200,
+            expected_bytes: 4096,
+            rows: 7,
+            sql_bytes: 100,
+            ..Figures::default()
+        };
+        assert_eq!(lines(&mut step, &figures, at(35)), ["files: 1,200 seen (4.0 KiB), 0 B new"]);
+        figures.phase = Phase::Commit;
+        figures.walked_entries = 1200;
+        assert_eq!(lines(&mut step, &figures, at(36)), ["files, second look: 1,200 seen"]);
     }
 }

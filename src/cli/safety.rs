@@ -66,7 +66,8 @@ fn replaced(site: &SiteSettings, args: &RestoreArgs) -> Option<String> {
     {
         return Some(format!("{name} is the database of site {}", site.name));
     }
-    let target = args.files.as_ref()?;
+    // Else the directory has to be empty.
+    let target = args.files.as_ref().filter(|_| args.overwrite)?;
     let own = std::iter::once((None, &site.content_dir)).chain(site.trees.iter().map(|tree| (Some(tree.name), &tree.path)));
     for (tree, path) in own {
         // Much that isn't the site's may lie inside the root.

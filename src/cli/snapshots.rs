@@ -5,13 +5,13 @@ use serde::Serialize;
 use super::args::{SnapshotsCommand, SnapshotsList, SnapshotsShow};
 use super::browse;
 use super::failure::Failure;
-use super::format::{bytes, local_time};
+use super::format::{bytes, local_time, plural};
 use super::output::Output;
 use super::sites::choose_site;
 use crate::config::Settings;
 use crate::error::Exit;
 use crate::repository::layout::Layout;
-use crate::repository::manifest::Manifest;
+use crate::repository::manifest::{Excluded, Manifest};
 use crate::repository::snapshots;
 use crate::storage;
 
@@ -92,6 +92,10 @@ fn described(manifest: &Manifest) -> Vec<(&'static str, String)> {
         let name = serde_json::to_value(code).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
         let weight = if code.is_loss() { "not captured or missing" } else { "told only" };
         lines.push(("finding", format!("{count} × {name} ({weight})")));
+    }
+    for Excluded { rule, subjects, files, bytes: size, at_least } in &manifest.excluded {
+        let (least, files, size) = (if *at_least { "at least " } else { "" }, plural(*files, "file"), bytes(*size));
+        lines.push(("left out", format!("{rule}: {least}{files}, {size}, in {}", plural(*subjects, "place"))));
     }
     lines
 }

@@ -3,7 +3,7 @@
 use super::args::StatusArgs;
 use super::failure::Failure;
 use super::output::Output;
-use super::{format, sites};
+use super::{figures, format, sites};
 use crate::daemon::control::Client;
 use crate::daemon::control::types::{RunState, SiteState, SiteStatus, Status};
 use crate::error::Exit;
@@ -62,8 +62,10 @@ fn details(site: &SiteStatus) -> Vec<String> {
     let mut lines = Vec::new();
     let run = |what: &str, run: &RunState| {
         let step = run.figures.as_ref().map(|figures| {
-            let uploaded = format::bytes(figures.uploaded_bytes);
-            format!(": {}, {} seen, {uploaded} uploaded", format::name(&figures.phase), format::count(figures.walked_entries))
+            let parts = [Some(figures::what(figures)), figures::sent(figures), figures::left(figures)];
+            let parts: Vec<String> = parts.into_iter().flatten().collect();
+            let since = format::duration(i64::try_from(figures.elapsed_seconds).unwrap_or(0));
+            format!(" for {since}: {}", parts.join(", "))
         });
         format!("{}: run {} {what}{}", site.site, run.run, step.unwrap_or_default())
     };

@@ -10,6 +10,7 @@ use super::Runner;
 use crate::backup::{self, RunContext, RunReport, Trigger};
 use crate::config::{Settings, SiteSettings};
 use crate::progress::Progress;
+use crate::repository::checkpoint;
 use crate::repository::ids::RunId;
 use crate::storage::{self, Store, StoreError};
 
@@ -38,6 +39,7 @@ impl Runner for Agent {
         cancel: CancellationToken,
     ) -> RunReport {
         let (store, state, site) = (Arc::clone(&self.store), self.state.clone(), site.clone());
-        backup::run(RunContext { store, state, site, run, trigger, progress, cancel }).await
+        let checkpoint_every = checkpoint::EVERY;
+        backup::run(RunContext { store, state, site, run, trigger, progress, checkpoint_every, cancel }).await
     }
 }

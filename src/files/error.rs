@@ -41,6 +41,14 @@ pub enum FilesError {
         /// The pattern.
         pattern: String,
     },
+    /// A path that no tree can have.
+    #[error("{path} is no path below wp-content: {why}")]
+    BadPath {
+        /// The path.
+        path: ByteText,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// A pattern of `--path` that isn't one.
     #[error("{pattern} is not a path or a glob: {detail}")]
     Pattern {
@@ -111,6 +119,7 @@ impl Explain for FilesError {
             Self::Exclude { .. } | Self::EmptyExclude { .. } => Exit::Config,
             Self::Pattern { .. } | Self::NoSuchOwner { .. } => Exit::Usage,
             Self::TargetNotEmpty { .. } | Self::InTheWay { .. } => Exit::CannotCreate,
+            Self::BadPath { .. } => Exit::Usage,
             Self::BadEntry { .. } => Exit::Data,
             Self::Write { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull
@@ -139,6 +148,7 @@ impl Explain for FilesError {
             Self::Exclude { .. } | Self::EmptyExclude { .. } => {
                 "correct `exclude` in the site's configuration; patterns are relative to wp-content".to_owned()
             }
+            Self::BadPath { .. } => "give a path relative to wp-content, or an absolute one in it".to_owned(),
             Self::Pattern { .. } => "give a path below the tree, such as uploads/2026, or a glob such as '*.php'".to_owned(),
             Self::NoSuchOwner { .. } => "give USER or USER:GROUP, by name or by number".to_owned(),
             Self::TargetNotEmpty { .. } => "name an empty or new directory, or give --overwrite".to_owned(),

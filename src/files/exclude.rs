@@ -8,7 +8,7 @@
 use globset::{Candidate, GlobBuilder, GlobSet};
 
 use super::error::FilesError;
-use super::scope::Scope;
+use super::scope::{ANOTHER_DIRECTORY, MAY_HOLD_SECRETS, Scope};
 
 /// An exclude rule that applies unless the site's configuration turns the defaults off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +75,8 @@ pub const DEFAULTS: &[DefaultRule] = &[
 pub(super) const DO_NOT_BACK_UP: &[u8] = b".donotbackup";
 /// A file of this name, beginning with the signature, marks a cache (bford.info/cachedir).
 pub(super) const CACHE_TAG: &[u8] = b"CACHEDIR.TAG";
+/// The rule by which a file system of the kernel's own (/proc, /sys) is left out. It can't be turned off.
+pub(super) const KERNEL: &str = "kernel";
 /// How a valid `CACHEDIR.TAG` begins.
 pub(super) const CACHE_TAG_SIGNATURE: &[u8; 43] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
@@ -164,9 +166,31 @@ impl Rules {
             .map(|rule| rule.name.as_str())
     }
 
+    /// A rule as it may be told in public: an owner's pattern is a name, so it is told by its number in the configuration,
+    /// `own:1`. All others are told as [`Rules::decide`] tells them.
+    pub fn public_name(&self, rule: &str) -> String {
+        let own = self.rules.iter().filter(|r| r.name.starts_with("own:")).position(|r| r.name == rule);
+        own.map_or_else(|| rule.to_owned(), |at| format!("own:{}", at + 1))
+    }
+
     /// Whether directories may mark themselves as left out.
     pub(super) fn markers(&self) -> bool {
         self.markers
+    }
+}
+
+/// Why a rule leaves things out, for a person.
+pub fn reason(rule: &str) -> &'static str {
+    if let Some(pattern) = rule.strip_prefix("default:") {
+        return DEFAULTS.iter().find(|rule| rule.pattern == pattern).map_or("", |rule| rule.reason);
+    }
+    match rule {
+        ANOTHER_DIRECTORY => "of the root's directories only wp-admin, wp-includes and .well-known are captured",
+        MAY_HOLD_SECRETS => "it may hold secrets: `include_wp_config` in the site's configuration captures it",
+        KERNEL => "a file system of the kernel's own, which holds no data of anyone's",
+        "marker:.donotbackup" => "a .donotbackup in a directory asks every backup to leave it out",
+        "marker:CACHEDIR.TAG" => "a CACHEDIR.TAG marks a directory as a cache",
+        _ => "`exclude` in the site's configuration",
     }
 }
 
@@ -228,6 +252,35 @@ mod tests {
         for file in ["object-cache.php", "plugins/a/debug.log", "uploads/a-150x150.jpg", "plugins/a/mysql.sql"] {
             assert_eq!(rules.decide(file.as_bytes(), false), None, "{file}");
         }
+    }
+
+    /// One example of each row of the vetted table, so that none goes lost.
+    #[test]
+    fn every_default_takes_what_it_is_for() {
+        let rules = Rules::new(true, &[]).unwrap();
+        let dirs = "cache litespeed et-cache w3tc endurance-page-cache swift-performance uploads/cache upgrade \
+            upgrade-temp-backup updraft ai1wm-backups backups-dup-lite backups-dup-pro wpvividbackups backup-db backups \
+            managewp/backups uploads/backwpup-1a2b-backups uploads/backupbuddy_temp uploads/snapshots wp-clone \
+            backwpup-restore uploads/wp-migrate-db wflogs uploads/wc-logs uploads/ithemes-security/logs \
+            uploads/ithemes-security/backups";
+        let files = "mysql.sql debug.log error_log plugins/a/error_log a.tmp x/.nfs01 x/a.part x/.DS_Store x/Thumbs.db";
+        let mut used = std::collections::BTreeSet::new();
+        let all = dirs.split_whitespace().map(|path| (path, true)).chain(files.split_whitespace().map(|path| (path, false)));
+        for (path, is_dir) in all {
+            let rule = rules.decide(path.as_bytes(), is_dir).unwrap_or_else(|| panic!("{path} is not left out"));
+            assert!(!reason(rule).is_empty(), "{rule}");
+            used.insert(rule);
+        }
+        assert_eq!(used.len(), DEFAULTS.len());
+    }
+
+    #[test]
+    fn an_own_pattern_is_no_ones_business() {
+        let rules = Rules::new(true, &["/secret-project/".to_owned(), "*.mp4".to_owned()]).unwrap();
+        assert_eq!(rules.public_name("own:/secret-project/"), "own:1");
+        assert_eq!(rules.public_name("own:*.mp4"), "own:2");
+        assert_eq!(rules.public_name("default:cache/"), "default:cache/");
+        assert_eq!(rules.public_name("marker:.donotbackup"), "marker:.donotbackup");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Where a tree's paths are, for the exclude rules: the rules are written for wp-content.
 
+use crate::config::{SiteSettings, TreeName};
+
 /// What a tree is to the exclude rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -17,7 +19,19 @@ pub enum Scope {
 /// The directories of the root that are captured: core, and what proves to whom the site belongs.
 const ROOT_DIRECTORIES: [&[u8]; 3] = [b"wp-admin", b"wp-includes", b".well-known"];
 
+/// The rules of the root.
+pub(super) const ANOTHER_DIRECTORY: &str = "root:another directory";
+pub(super) const MAY_HOLD_SECRETS: &str = "root:it may hold secrets";
+
 impl Scope {
+    /// What this tree of the site is.
+    pub fn of(site: &SiteSettings, tree: TreeName) -> Self {
+        match tree {
+            TreeName::Root => Self::Root { secrets: site.include_wp_config },
+            name => Self::Elsewhere(name.as_str()),
+        }
+    }
+
     /// Where this path of the tree is in wp-content.
     pub(super) fn in_content(self, rel: &[u8]) -> Vec<u8> {
         match self {
@@ -33,9 +47,9 @@ impl Scope {
             return None;
         }
         if is_dir {
-            return (!ROOT_DIRECTORIES.contains(&rel)).then_some("root:another directory");
+            return (!ROOT_DIRECTORIES.contains(&rel)).then_some(ANOTHER_DIRECTORY);
         }
-        (!secrets && may_hold_secrets(rel)).then_some("root:it may hold secrets")
+        (!secrets && may_hold_secrets(rel)).then_some(MAY_HOLD_SECRETS)
     }
 }
 

@@ -90,6 +90,16 @@ impl Tree {
         Ok(Arc::new(self.open_beneath(rel, PLACE)?))
     }
 
+    /// Opens a child directory for listing, unless something is mounted there: then `XDEV`, and the mount isn't asked for
+    /// anything (a server that is gone would not answer). `NOSYS` where the kernel can't promise that.
+    pub(super) fn open_unmounted(&self, dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+        if !self.has_openat2 {
+            return Err(Errno::NOSYS);
+        }
+        let flags = CONTENT | OFlags::DIRECTORY;
+        retry_on_intr(|| openat2(dir, name, flags, Mode::empty(), BENEATH | ResolveFlags::NO_XDEV))
+    }
+
     fn open_beneath(&self, rel: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
         check_path(rel).map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
         let mut dir: Option<OwnedFd> = None;

@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, FileType, Stat, fstat, readlinkat, statat};
 use rustix::io::Errno;
 
 use super::error::{FilesError, shown};
-use super::exclude::{CACHE_TAG, CACHE_TAG_SIGNATURE, DO_NOT_BACK_UP, Rules};
+use super::exclude::{CACHE_TAG, CACHE_TAG_SIGNATURE, DO_NOT_BACK_UP, KERNEL, Rules};
 use super::metadata::entry;
 use super::names::Names;
 use super::stack::DirStack;
@@ -188,7 +188,7 @@ impl<C> Walk<'_, C> {
         if stat.st_dev != device {
             match FileSystem::of(dir.as_fd()) {
                 FileSystem::Kernel => {
-                    self.found(FindingCode::Excluded, path, "default:a file system of the kernel's own".to_owned());
+                    self.found(FindingCode::Excluded, path, KERNEL.to_owned());
                     return Ok(());
                 }
                 FileSystem::Network => self.tree.saw_network(),

@@ -169,7 +169,7 @@ impl Tree {
         fs::write(self.full(path), &*content)?;
         // Some of them have odd times.
         let modified = SystemTime::UNIX_EPOCH + Duration::from_nanos(content.len() as u64 * 1_000_000_007);
-        if content.len() % 3 == 0 {
+        if content.len().is_multiple_of(3) {
             File::options().write(true).open(self.full(path))?.set_times(FileTimes::new().set_modified(modified))?;
         }
         self.nodes.insert(path.to_owned(), Node::File(content));

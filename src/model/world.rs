@@ -17,6 +17,7 @@ use crate::backup::{RunContext, RunReport, Trigger, run};
 use crate::config::{Address, DatabaseSettings, DumpSettings, Secret, SiteName, SiteSettings, Tls};
 use crate::error::Exit;
 use crate::progress::Silent;
+use crate::repository::checkpoint;
 use crate::repository::entry::FindingCode;
 use crate::repository::ids::RunId;
 use crate::repository::layout::Layout;
@@ -199,6 +200,7 @@ impl World {
             run: id,
             trigger: Trigger::Command,
             progress: moments,
+            checkpoint_every: checkpoint::EVERY,
             cancel,
         };
         let report = tokio::select! {
@@ -365,5 +367,8 @@ fn site(dir: &Path) -> SiteSettings {
         exclude: Vec::new(),
         default_excludes: true,
         update_wait: Duration::from_secs(1),
+        reread: 0,
+        trees: Vec::new(),
+        include_wp_config: false,
     }
 }

@@ -268,6 +268,37 @@ pub struct Finding {
     pub detail: String,
 }
 
+/// What an exclude rule left out, in numbers: more fields of a finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// The rule: `default:PATTERN`, `own:PATTERN`, `marker:NAME` or `kernel`.
+    pub rule: String,
+    /// Entries that aren't directories.
+    pub files: u64,
+    /// Bytes of the regular files among them.
+    pub bytes: u64,
+    /// Counting ended early: there may be more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_least: bool,
+}
+
+/// A finding as it stands in the list, with what only some kinds have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// The finding.
+    #[serde(flatten)]
+    pub finding: Finding,
+    /// For what an exclude rule left out of the files.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOut>,
+}
+
+impl From<Finding> for Note {
+    fn from(finding: Finding) -> Self {
+        Self { finding, left_out: None }
+    }
+}
+
 /// The kinds of finding. Stored by name: add, never rename.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -318,6 +349,21 @@ impl FindingCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_note_is_a_finding_with_more_fields() {
+        let finding = Finding { code: FindingCode::Excluded, subject: "cache".into(), detail: "default:cache/".to_owned() };
+        let plain = Note::from(finding.clone());
+        let text = serde_json::to_string(&plain).unwrap();
+        assert_eq!(text, r#"{"code":"excluded","subject":"cache","detail":"default:cache/"}"#);
+        assert_eq!(serde_json::from_str::<Note>(&text).unwrap(), plain);
+        let left_out = Some(LeftOut { rule: "default:cache/".to_owned(), files: 3, bytes: 4096, at_least: false });
+        let note = Note { finding, left_out };
+        let text = serde_json::to_string(&note).unwrap();
+        assert!(text.ends_with(r#","rule":"default:cache/","files":3,"bytes":4096}"#), "{text}");
+        assert_eq!(serde_json::from_str::<Note>(&text).unwrap(), note);
+        assert_eq!(serde_json::from_str::<Finding>(&text).unwrap(), note.finding);
+    }
 
     #[test]
     fn a_directorys_content_follows_it() {

@@ -64,7 +64,12 @@ impl Journal {
 
     /// Notes a pack that is in the store.
     pub fn note(&self, pack: &PackInfo, toc: &Toc) -> Result<(), RepositoryError> {
-        let line = Line { at: Timestamp::now(), store: self.store.clone(), pack: pack.clone(), toc: toc.clone() };
+        self.note_of(Timestamp::now(), pack, toc)
+    }
+
+    /// The same for one that has been there since then.
+    pub fn note_of(&self, at: Timestamp, pack: &PackInfo, toc: &Toc) -> Result<(), RepositoryError> {
+        let line = Line { at, store: self.store.clone(), pack: pack.clone(), toc: toc.clone() };
         let mut json = serde_json::to_vec(&line).map_err(|e| RepositoryError::damaged("the journal", e))?;
         json.push(b'\n');
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);

@@ -38,6 +38,16 @@ impl Layout {
         format!("{}/snapshots/{key}.json", self.site)
     }
 
+    /// The prefix that all checkpoints share.
+    pub fn checkpoints(&self) -> String {
+        format!("{}/checkpoints/", self.site)
+    }
+
+    /// The key of a checkpoint that this run writes at this time.
+    pub fn checkpoint(&self, at: Timestamp, run: &RunId) -> String {
+        format!("{}/checkpoints/{}-{run}.json", self.site, compact(at))
+    }
+
     /// A pack's key.
     pub fn pack(&self, name: &PackName) -> String {
         let name = name.to_string();
@@ -63,9 +73,13 @@ pub struct SnapshotKey {
 
 impl std::fmt::Display for SnapshotKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let time = self.time.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ");
-        write!(f, "{:010}-{time}-{}", self.seq, self.id)
+        write!(f, "{:010}-{}-{}", self.seq, compact(self.time), self.id)
     }
+}
+
+/// A time as keys have it.
+fn compact(time: Timestamp) -> String {
+    time.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
 impl FromStr for SnapshotKey {

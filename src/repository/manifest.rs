@@ -41,6 +41,9 @@ pub struct Manifest {
     pub status: Status,
     /// How many findings of each kind; their subjects are in the list of findings.
     pub findings: BTreeMap<FindingCode, u64>,
+    /// What exclude rules left out of the files, sorted by rule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excluded: Vec<Excluded>,
     /// What the snapshot holds.
     pub counts: Counts,
     /// What this run sent to the store before this manifest.
@@ -116,6 +119,22 @@ pub enum Status {
     Complete,
     /// Something could not be captured or is missing: see the findings.
     Findings,
+}
+
+/// What one exclude rule left out of the files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excluded {
+    /// The rule: `default:PATTERN`, `marker:NAME`, `kernel`; an owner's pattern, which is a name, by its number: `own:1`.
+    pub rule: String,
+    /// Files and directories that the rule applied to.
+    pub subjects: u64,
+    /// Entries that aren't directories, in all of them.
+    pub files: u64,
+    /// Bytes of the regular files among them.
+    pub bytes: u64,
+    /// Not all of them were counted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_least: bool,
 }
 
 /// What a snapshot holds.

@@ -2,6 +2,7 @@
 
 mod buffers;
 pub mod byte_text;
+pub mod checkpoint;
 pub(crate) mod chunk_table;
 mod codec;
 pub mod draft;

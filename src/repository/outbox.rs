@@ -256,6 +256,8 @@ mod tests {
             journal: Journal::open(&scratch.join("journal"), "file:///x").unwrap(),
             scratch,
             progress: Arc::new(Silent),
+            checkpoint_every: crate::repository::checkpoint::EVERY,
+            resumed: Vec::new(),
             cancel: Default::default(),
         };
         let mut outbox = Outbox::new(Arc::new(context), Buffers::new(PACK_ROOM), CodecThreads::start(2).unwrap());

@@ -192,7 +192,7 @@ pub(crate) struct SealedPack {
 /// Decompresses and hashes all that the table of contents names: bad memory never gets committed.
 fn read_back(codec: &mut Codec, stored: &[u8], toc: &Toc) -> Result<(), RepositoryError> {
     let bad = |detail: &str| RepositoryError::ReadBack(detail.to_owned());
-    if read_toc(codec, stored).map_err(|e| bad(&e.to_string()))? != *toc {
+    if read_toc(codec, stored, stored.len() as u64).map_err(|e| bad(&e.to_string()))? != *toc {
         return Err(bad("its table of contents differs"));
     }
     let mut chunks = toc.chunks.iter().peekable();
@@ -217,24 +217,33 @@ pub(crate) fn slice(bytes: &[u8], offset: u64, length: u64) -> Option<&[u8]> {
     bytes.get(start..start.checked_add(usize::try_from(length).ok()?)?)
 }
 
-/// Reads the table of contents from a whole pack, or from an end of it that is long enough to hold it.
-pub(crate) fn read_toc(codec: &mut Codec, pack: &[u8]) -> Result<Toc, RepositoryError> {
-    let bad = |detail: &str| RepositoryError::damaged("a pack's table of contents", detail);
+/// Where the table of contents' frame is in the pack, by the trailer at the end of these bytes of it: offset and length.
+pub(crate) fn toc_place(end: &[u8]) -> Result<(u64, u64), RepositoryError> {
     let trailer =
-        pack.len().checked_sub(TRAILER_BYTES).and_then(|at| pack.get(at..)).ok_or_else(|| bad("the pack is too short"))?;
+        end.len().checked_sub(TRAILER_BYTES).and_then(|at| end.get(at..)).ok_or_else(|| bad_toc("the pack is too short"))?;
     let number = |at: usize| trailer.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
     if trailer.get(24..) != Some(TRAILER_MARK) {
-        return Err(bad("the pack does not end as packs do"));
+        return Err(bad_toc("the pack does not end as packs do"));
     }
-    let (offset, length) = (number(8), number(16));
-    let frame = slice(pack, offset, length).ok_or_else(|| bad("it is out of bounds"))?;
+    Ok((number(8), number(16)))
+}
+
+/// Reads the table of contents from a pack of this size, or from an end of it that is long enough to hold it.
+pub(crate) fn read_toc(codec: &mut Codec, end: &[u8], pack_size: u64) -> Result<Toc, RepositoryError> {
+    let (offset, length) = toc_place(end)?;
+    let before = pack_size.checked_sub(end.len() as u64).ok_or_else(|| bad_toc("the pack is longer than it should be"))?;
+    let frame = offset.checked_sub(before).and_then(|at| slice(end, at, length)).ok_or_else(|| bad_toc("it is out of bounds"))?;
     // Seventy times 2^16 chunks is what a table of contents can hold at most, with room.
-    let plain = codec.read(frame, 64 << 20).map_err(|detail| bad(&detail))?;
-    let size = tar::Header::from_byte_slice(plain.get(..BLOCK).ok_or_else(|| bad("no header"))?)
+    let plain = codec.read(frame, 64 << 20).map_err(|detail| bad_toc(&detail))?;
+    let size = tar::Header::from_byte_slice(plain.get(..BLOCK).ok_or_else(|| bad_toc("no header"))?)
         .size()
-        .map_err(|e| bad(&e.to_string()))?;
-    let json = slice(plain, BLOCK as u64, size).ok_or_else(|| bad("it is cut off"))?;
-    serde_json::from_slice(json).map_err(|e| bad(&e.to_string()))
+        .map_err(|e| bad_toc(&e.to_string()))?;
+    let json = slice(plain, BLOCK as u64, size).ok_or_else(|| bad_toc("it is cut off"))?;
+    serde_json::from_slice(json).map_err(|e| bad_toc(&e.to_string()))
+}
+
+fn bad_toc(detail: &str) -> RepositoryError {
+    RepositoryError::damaged("a pack's table of contents", detail)
 }
 
 #[cfg(test)]
@@ -273,7 +282,7 @@ mod tests {
             assert_eq!(std::fs::read(dir.path().join(ChunkId::of(content).to_string())).unwrap(), content);
         }
         assert!(dir.path().join(TOC_MEMBER).exists());
-        assert_eq!(read_toc(&mut Codec::default(), &sealed.stored).unwrap(), sealed.toc);
+        assert_eq!(read_toc(&mut Codec::default(), &sealed.stored, sealed.stored.len() as u64).unwrap(), sealed.toc);
         assert_eq!(sealed.name, PackName::of(&sealed.stored));
     }
 
@@ -297,13 +306,13 @@ mod tests {
     fn a_bad_table_of_contents_is_an_error() {
         let sealed = pack(&[b"one"]);
         for cut in [0, 1, TRAILER_BYTES, sealed.stored.len() - 1] {
-            assert!(read_toc(&mut Codec::default(), &sealed.stored[..cut]).is_err());
+            assert!(read_toc(&mut Codec::default(), &sealed.stored[..cut], cut as u64).is_err());
         }
         for at in 0..sealed.stored.len() {
             let mut bad = sealed.stored.to_vec();
             bad[at] ^= 0x40;
             // Never a panic; an error or, where the byte isn't of the table of contents, the same table.
-            if let Ok(toc) = read_toc(&mut Codec::default(), &bad) {
+            if let Ok(toc) = read_toc(&mut Codec::default(), &bad, bad.len() as u64) {
                 assert_eq!(toc, sealed.toc);
             }
         }

@@ -97,6 +97,11 @@ impl SiteState {
         self.dir.join("journal")
     }
 
+    /// Whether nothing of a run before is here.
+    pub fn is_new(&self) -> bool {
+        self.parent().is_none() && !self.journal().exists()
+    }
+
     /// A directory whose content goes with the run.
     pub fn scratch(&self) -> PathBuf {
         self.dir.join("scratch")

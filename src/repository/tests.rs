@@ -39,6 +39,8 @@ impl Fixture {
             run: RunId([run; 8]),
             scratch: self.dir.path().to_owned(),
             progress: Arc::new(Silent),
+            checkpoint_every: super::checkpoint::EVERY,
+            resumed: Vec::new(),
             cancel: Default::default(),
             journal: Journal::open(&self.dir.path().join("journal"), "file:///x").unwrap(),
         })

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::buffers::Buffers;
+use super::checkpoint::Checkpoints;
 use super::chunk_table::ChunkTable;
 use super::codec::{CodecThreads, Doing};
 use super::draft::{DraftChunk, DraftPlace};
@@ -47,6 +48,10 @@ pub struct WriterContext {
     pub progress: Arc<dyn Progress>,
     /// Where uploaded packs are noted for the run after a broken one.
     pub journal: Journal,
+    /// How often a checkpoint is written.
+    pub checkpoint_every: std::time::Duration,
+    /// Packs of broken runs before that this one goes on from.
+    pub resumed: Vec<PackInfo>,
     /// Ends the pipeline: whoever waits for it gets [`RepositoryError::Cancelled`].
     pub cancel: CancellationToken,
 }
@@ -108,6 +113,7 @@ impl PackWriter {
             codecs,
             outbox,
             placed: Arc::clone(&placed),
+            checkpoints: Checkpoints::new(context.layout.clone(), context.run, context.checkpoint_every),
             context,
         };
         let assembler = AbortOnDrop(tokio::spawn(assembler.work(receiver)));
@@ -232,6 +238,7 @@ struct Assembler {
     compressing: VecDeque<Doing<Compressed>>,
     outbox: Outbox,
     placed: Arc<Mutex<Placed>>,
+    checkpoints: Checkpoints,
     context: Arc<WriterContext>,
 }
 
@@ -257,6 +264,13 @@ impl Assembler {
                     continue;
                 }
             };
+            let (context, placed) = (&self.context, &self.placed);
+            let sent = || {
+                let mut packs = context.resumed.clone();
+                packs.extend(lock(placed).packs.iter().filter(|pack| pack.size > 0).cloned());
+                packs
+            };
+            self.checkpoints.write_if_due(context.store.as_ref(), sent).await;
             match message {
                 None => return Ok(()),
                 Some(Message::Frame(raw)) => {

@@ -104,9 +104,6 @@ impl Restore {
                 })
                 .collect();
             let surveyed = survey(&target, list, listed, &runtime, cancel, Dispatcher::new(&shelf, jobs));
-            if surveyed.is_err() {
-                target.stop();
-            }
             // A thread's failure comes first: the survey only ends because of it.
             let written = threads.into_iter().map(|thread| thread.join().unwrap_or(Err(RepositoryError::Task.into())));
             written.collect::<Vec<_>>().into_iter().collect::<Result<(), _>>()?;
@@ -119,20 +116,38 @@ impl Restore {
 /// Goes through the list; how many torn files are in it.
 fn survey<'t>(
     target: &'t Target,
+    list: FileList<'_>,
+    listed: Listed<'_>,
+    runtime: &Handle,
+    cancel: &CancellationToken,
+    dispatcher: Dispatcher<'_, 't>,
+) -> Result<u64, RestoreError> {
+    let mut survey = Survey::new(target);
+    let gone_through = go_through(&mut survey, target, list, listed, runtime, cancel, dispatcher);
+    let gone_through = gone_through.inspect_err(|_| target.stop())?;
+    // One that was stopped has not seen all: what it hasn't seen is not to be deleted.
+    let Some(torn) = gone_through else { return Ok(0) };
+    survey.finish().inspect_err(|_| target.stop())?;
+    Ok(torn)
+}
+
+/// `None` when it was stopped, for a reason that another thread tells.
+fn go_through<'t>(
+    survey: &mut Survey<'t>,
+    target: &'t Target,
     mut list: FileList<'_>,
     listed: Listed<'_>,
     runtime: &Handle,
     cancel: &CancellationToken,
     mut dispatcher: Dispatcher<'_, 't>,
-) -> Result<u64, RestoreError> {
-    let mut survey = Survey::new(target);
+) -> Result<Option<u64>, RestoreError> {
     let (mut entries, mut bytes, mut torn) = (0u64, 0u64, 0);
     while let Some(entry) = runtime.block_on(list.next())? {
         if cancel.is_cancelled() {
             return Err(RestoreError::Cancelled);
         }
         if target.is_stopped() {
-            return Ok(torn);
+            return Ok(None);
         }
         entries += 1;
         if entry.kind == FileKind::File {
@@ -144,10 +159,9 @@ fn survey<'t>(
         }
     }
     dispatcher.flush();
-    survey.finish()?;
     expect("entries of files", listed.entries, entries)?;
     expect("bytes of files", listed.bytes, bytes)?;
-    Ok(torn)
+    Ok(Some(torn))
 }
 
 /// Makes jobs of files.

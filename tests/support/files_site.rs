@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use wp_backup_agent::backup::{RunContext, RunReport, SnapshotSummary, Trigger, run};
 use wp_backup_agent::config::{SiteName, SiteSettings};
 use wp_backup_agent::progress::{Event, Progress, Tally};
+use wp_backup_agent::repository::checkpoint;
 use wp_backup_agent::repository::entry::{ChunkRef, FileEntry, Finding};
 use wp_backup_agent::repository::layout::Layout;
 use wp_backup_agent::repository::list::LineBuffer;
@@ -28,7 +30,9 @@ pub const SETTLED: Duration = Duration::from_millis(2200);
 /// The site, its server, and its store in a directory. A test says where its wp-content is.
 pub struct FilesSite {
     server: MariaDb,
-    state: tempfile::TempDir,
+    pub state: tempfile::TempDir,
+    /// What a test changes of the settings.
+    pub adjust: Box<dyn Fn(&mut SiteSettings)>,
     pub kept: tempfile::TempDir,
     pub recorder: Arc<Recorder>,
     runtime: Runtime,
@@ -42,7 +46,7 @@ impl FilesSite {
         let (state, kept) = (roomy::directory(1 << 28), roomy::directory(bytes));
         let recorder = Arc::new(Recorder::new(Arc::new(LocalStore::new(kept.path().to_owned()))));
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-        Self { server, state, kept, recorder, runtime }
+        Self { server, state, adjust: Box::new(|_| {}), kept, recorder, runtime }
     }
 
     /// A run over this directory, which must commit.
@@ -55,18 +59,52 @@ impl FilesSite {
     #[track_caller]
     pub fn commits_watched(&self, content: &Path, watch: impl Fn(&Event) + Send + Sync + 'static) -> Committed {
         let watched = Arc::new(Watched { tally: Tally::default(), watch });
+        let report = self.run(content, watched.clone(), checkpoint::EVERY, CancellationToken::new());
+        let Some(summary) = report.snapshot else { panic!("the run failed: {:?}", report.error) };
+        Committed { summary, read: watched.tally.figures().read_bytes }
+    }
+
+    /// A run that is cancelled once so many bytes are in the store; it writes checkpoints all the time.
+    pub fn is_broken_off(&self, content: &Path, after: u64) {
+        let (cancel, sent) = (CancellationToken::new(), AtomicU64::new(0));
+        let token = cancel.clone();
+        let watch = move |event: &Event| {
+            if let Event::Uploaded { bytes } = event
+                && sent.fetch_add(*bytes, Ordering::SeqCst) + bytes >= after
+            {
+                token.cancel();
+            }
+        };
+        let watched = Arc::new(Watched { tally: Tally::default(), watch });
+        let report = self.run(content, watched, Duration::ZERO, cancel);
+        assert!(report.snapshot.is_none(), "the run was over before it was broken off");
+    }
+
+    fn run(
+        &self,
+        content: &Path,
+        progress: Arc<dyn Progress>,
+        checkpoint_every: Duration,
+        cancel: CancellationToken,
+    ) -> RunReport {
         let context = RunContext {
             store: self.store(),
             state: self.state.path().to_owned(),
             site: self.settings(content),
             run: random_run_id(),
             trigger: Trigger::Command,
-            progress: watched.clone(),
-            cancel: CancellationToken::new(),
+            progress,
+            checkpoint_every,
+            cancel,
         };
-        let report: RunReport = self.runtime.block_on(run(context));
-        let Some(summary) = report.snapshot else { panic!("the run failed: {:?}", report.error) };
-        Committed { summary, read: watched.tally.figures().read_bytes }
+        self.runtime.block_on(run(context))
+    }
+
+    /// What is in the directory of local state goes.
+    pub fn lose_state(&self) {
+        for entry in std::fs::read_dir(self.state.path()).expect("the state").flatten() {
+            std::fs::remove_dir_all(entry.path()).expect("the state removed");
+        }
     }
 
     pub fn store(&self) -> Arc<dyn Store> {
@@ -95,7 +133,7 @@ impl FilesSite {
     }
 
     fn settings(&self, content: &Path) -> SiteSettings {
-        SiteSettings {
+        let mut settings = SiteSettings {
             name: SiteName::new("blog").expect("a name"),
             root: None,
             content_dir: content.to_owned(),
@@ -106,7 +144,12 @@ impl FilesSite {
             exclude: Vec::new(),
             default_excludes: true,
             update_wait: Duration::from_secs(1),
-        }
+            reread: 0,
+            trees: Vec::new(),
+            include_wp_config: false,
+        };
+        (self.adjust)(&mut settings);
+        settings
     }
 }
 

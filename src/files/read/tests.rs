@@ -264,3 +264,17 @@ fn a_directory_swapped_for_a_link_gives_nothing_from_outside() {
         assert!(seen > 0);
     });
 }
+
+#[test]
+fn a_change_of_the_clocks_present_tick_is_fresh_however_long_the_question_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let stat = fstat(fs::File::create(dir.path().join("a")).unwrap()).unwrap();
+    let changed = Duration::from_nanos(ctime(&stat).try_into().unwrap());
+    let ns = Duration::from_nanos(1);
+    assert!(is_fresh(&stat, changed, changed));
+    assert!(is_fresh(&stat, changed - TICK, changed + 100 * TICK));
+    assert!(is_fresh(&stat, changed + TICK - ns, changed + 100 * TICK));
+    assert!(!is_fresh(&stat, changed + TICK, changed + TICK));
+    // Another clock's.
+    assert!(!is_fresh(&stat, changed - 2 * ns, changed - ns));
+}

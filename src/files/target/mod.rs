@@ -256,10 +256,10 @@ impl Target {
     }
 
     /// Takes note of a directory's file system.
-    fn saw_device(&self, device: u64, path: &[u8]) {
+    fn saw_device(&self, device: u64, dir: &node::DirNode<'_>) {
         let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
         if devices.iter().all(|(seen, _)| *seen != device) {
-            devices.push((device, path.to_vec()));
+            devices.push((device, dir.path()));
         }
     }
 

@@ -152,9 +152,7 @@ impl<'t> Survey<'t> {
 
     /// Makes sure that the directory at hand is there, with those that it is in.
     fn make_parents(&mut self) -> Result<(), FilesError> {
-        let Some(mut at) = self.levels.iter().rposition(|level| level.made.is_some()).map(|at| at + 1).or(Some(0)) else {
-            return Ok(());
-        };
+        let mut at = self.levels.iter().rposition(|level| level.made.is_some()).map_or(0, |at| at + 1);
         while at < self.levels.len() {
             let made = if at == 0 { self.make_root()? } else { self.make_parent(at)? };
             if let Some(level) = self.levels.get_mut(at) {
@@ -178,7 +176,6 @@ impl<'t> Survey<'t> {
         };
         let dir = tree.open_dir(b"").map_err(failed)?;
         let stat = fstat(&dir).map_err(|e| failed(e.into()))?;
-        target.saw_device(stat.st_dev, b"");
         let wanted = attributes.filter(|_| selected || target.made_now);
         if let Some(attributes) = &wanted {
             let action = if target.made_now { Action::Create } else { changed(&stat, attributes) };
@@ -261,6 +258,7 @@ impl<'t> Survey<'t> {
         let is_ours = attributes.is_some();
         let node = DirNode::new(target, parent.map(|made| Arc::clone(&made.node)), name, attributes);
         let failed = |source| target.failed(&node.path(), source);
+        target.saw_device(stat.st_dev, &node);
         let names = match target.options.delete {
             Some(_) if selected && !fresh => Some(Peeked::new(Names::list(dir.as_fd()).map_err(failed)?)),
             _ => None,
@@ -321,7 +319,6 @@ impl<'t> Survey<'t> {
             (Some(here), Some(stat)) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
                 let dir = open_child_dir(here.as_fd(), name).map_err(failed)?;
                 let stat = fstat(&dir).map_err(failed)?;
-                target.saw_device(stat.st_dev, &path);
                 target.told(changed(&stat, &attributes), &path);
                 target.count(|stats| stats.dirs += 1);
                 self.enter(Some(at), name, Some(attributes.clone()), dir, &stat, false, true)?

@@ -1,0 +1,138 @@
+//! Checkpoints (docs/FORMAT.md): what a run under way has sent, in the store. A run that follows a broken one goes on from the local journal;
+//! where that is lost with all local state, from the newest checkpoint.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::codec::Codec;
+use super::error::RepositoryError;
+use super::ids::RunId;
+use super::journal::{Journal, TRUSTED_FOR};
+use super::layout::Layout;
+use super::manifest::{FORMAT, PackInfo};
+use super::pack::{TRAILER_BYTES, Toc, read_toc, toc_place};
+use super::writer::checksummed;
+use crate::storage::{Listed, Store, StoreErrorKind};
+
+/// How long a run goes on before it writes a checkpoint, and until the next one.
+pub const EVERY: Duration = Duration::from_secs(600);
+
+/// One of a million packs is below this.
+const LIMIT: u64 = 256 << 20;
+/// Read of a pack's end at first: most tables of contents are shorter.
+const END: u64 = 128 << 10;
+
+/// What a run under way has in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The format's version.
+    pub format: u32,
+    /// The site's name.
+    pub site: String,
+    /// The run.
+    pub id: RunId,
+    /// When it was written, by the host's clock.
+    pub at: Timestamp,
+    /// The packs that were sent, and those of broken runs before that are used again.
+    pub packs: Vec<PackInfo>,
+}
+
+/// Writes a run's checkpoints.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    layout: Layout,
+    run: RunId,
+    every: Duration,
+    last: Instant,
+    /// Packs in the last one.
+    packs: usize,
+}
+
+impl Checkpoints {
+    pub(super) fn new(layout: Layout, run: RunId, every: Duration) -> Self {
+        Self { layout, run, every, last: Instant::now(), packs: 0 }
+    }
+
+    /// Writes one, if it is time and there is something new. One that can't be written is no reason to fail: the next may.
+    pub(super) async fn write_if_due(&mut self, store: &dyn Store, sent: impl FnOnce() -> Vec<PackInfo>) {
+        if self.last.elapsed() < self.every {
+            return;
+        }
+        self.last = Instant::now();
+        let packs = sent();
+        if packs.len() == self.packs {
+            return;
+        }
+        let count = packs.len();
+        let at = Timestamp::now();
+        let checkpoint = Checkpoint { format: FORMAT, site: self.layout.site().to_string(), id: self.run, at, packs };
+        let Ok(bytes) = serde_json::to_vec(&checkpoint) else { return };
+        let (body, sha256) = checksummed(bytes);
+        match store.put_new(&self.layout.checkpoint(at, &self.run), body, sha256).await {
+            Ok(_) => self.packs = count,
+            Err(error) => tracing::warn!(%error, "a checkpoint was not written"),
+        }
+    }
+}
+
+/// Fills the journal from the newest checkpoint, for a host that has lost its local state: the tables of contents are read from the packs' ends.
+/// Nothing is there, or it is too old to be trusted: nothing is done.
+pub async fn recover(store: &dyn Store, layout: &Layout, journal: &std::path::Path) -> Result<usize, RepositoryError> {
+    let Some(checkpoint) = newest(store, layout).await? else { return Ok(0) };
+    let journal = Journal::open(journal, &store.url())?;
+    let mut found = 0;
+    for pack in &checkpoint.packs {
+        let toc = match contents(store, layout, pack).await {
+            Ok(toc) => toc,
+            // Pruned, or damaged: what was in it is sent again.
+            Err(RepositoryError::Damaged { .. }) => continue,
+            Err(RepositoryError::Store(error)) if error.kind == StoreErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        tokio::task::block_in_place(|| journal.note_of(checkpoint.at, pack, &toc))?;
+        found += 1;
+    }
+    Ok(found)
+}
+
+async fn newest(store: &dyn Store, layout: &Layout) -> Result<Option<Checkpoint>, RepositoryError> {
+    let (mut newest, mut after): (Option<Listed>, Option<String>) = (None, None);
+    loop {
+        let page = store.list(&layout.checkpoints(), after.as_deref()).await?;
+        after = page.objects.last().map(|object| object.key.clone());
+        let latest = page.objects.into_iter().filter(|object| object.key.ends_with(".json")).max_by_key(|object| object.modified);
+        newest = newest.into_iter().chain(latest).max_by_key(|object| object.modified);
+        if !page.more || after.is_none() {
+            break;
+        }
+    }
+    let Some(found) = newest else { return Ok(None) };
+    if SystemTime::now().duration_since(found.modified).is_ok_and(|age| age > TRUSTED_FOR) {
+        return Ok(None);
+    }
+    let bytes = store.get(&found.key, LIMIT).await?;
+    let Ok(checkpoint) = serde_json::from_slice::<Checkpoint>(&bytes) else {
+        tracing::warn!(key = found.key, "a checkpoint can't be read");
+        return Ok(None);
+    };
+    Ok((checkpoint.format == FORMAT && checkpoint.site == layout.site().as_str()).then_some(checkpoint))
+}
+
+/// The table of contents of a pack in the store.
+async fn contents(store: &dyn Store, layout: &Layout, pack: &PackInfo) -> Result<Toc, RepositoryError> {
+    let key = layout.pack(&pack.name);
+    let end = async |length: u64| {
+        let length = length.min(pack.size);
+        store.get_range(&key, pack.size - length, length).await.map_err(RepositoryError::from)
+    };
+    let mut bytes = end(END).await?;
+    let (offset, _) = toc_place(&bytes)?;
+    let needed = pack.size.saturating_sub(offset);
+    if needed > bytes.len() as u64 {
+        bytes = end(needed).await?;
+    }
+    debug_assert!(bytes.len() >= TRAILER_BYTES);
+    tokio::task::block_in_place(|| read_toc(&mut Codec::default(), &bytes, pack.size))
+}
