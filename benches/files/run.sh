@@ -110,6 +110,7 @@ rm -rf "$place"
 title "An S3 server on loopback: first run, and nothing changed"
 place=$work/s3
 mkdir "$place" "$work/s3-objects"
+: >"$work/requests.log"
 "$target/release/examples/demo-s3" "$work/s3-objects" --log "$work/requests.log" >"$work/s3.port" 2>"$work/s3.log" &
 store_server=$!
 for _ in $(seq 300); do if [ -s "$work/s3.port" ]; then break; fi; sleep 0.1; done
@@ -125,7 +126,7 @@ secret_access_key_file = \"$work/secret\""
 # requests TOOL PHASE: one backup, and how many requests it made.
 requests() {
   local before
-  before=$(cat "$work/requests.log" 2>/dev/null | wc -l)
+  before=$(wc -l <"$work/requests.log")
   backup "$1" "S3, $2" -
   jq -cn --arg what "S3, $2: $1" --argjson requests "$(($(wc -l <"$work/requests.log") - before))" '{$what, $requests}' | tee -a "$work/requests"
 }
