@@ -123,13 +123,12 @@ restored() {
   case $1 in
     ours) call+=(restore latest --files "$out") ;;
     restic) call+=(restore latest --target "$out") ;;
-    rustic) call+=(restore "latest:${tree#/}" "$out") ;;
+    rustic | vykar*) call+=(restore latest "$out") ;;
     borg*)
       local last
       last=$("${call[@]}" list --last 1 --format '{archive}') || fail "$1: no archive"
       call+=(extract "::$last")
       ;;
-    vykar*) call+=(restore latest "$out") ;;
   esac
   measure "restore: $1" - "${call[@]}"
   # Some put the tree's own path, or its name, below the directory.

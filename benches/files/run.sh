@@ -56,7 +56,10 @@ made() {
     mkdir -p "$2"
     "$target/bench/files-data" "$1" "$2" "$scale"
   fi
+  settle
 }
+# Files that were changed just now are trusted by none of the tools.
+settle() { sleep 3; }
 # What a tree holds, to be compared: the content of all files, and what a backup keeps of each entry.
 fingerprint() {
   (cd "$1" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 b3sum && find . -mindepth 1 -printf '%P %y %m %U %G %T@ %l\n' | LC_ALL=C sort)
@@ -93,8 +96,7 @@ title "A blog's day: $runs of them"
 for number in $(seq "$runs"); do
   round "$number"
   "$target/bench/files-data" day "$tree" "$scale" "$number"
-  # Files that were changed just now are trusted by none of them.
-  sleep 3
+  settle
   for tool in "${tools[@]}"; do
     before=$(du --apparent-size --bytes --summarize "$place/$tool" | cut -f 1)
     backup "$tool" "a blog's day" "$place/$tool"
