@@ -33,12 +33,13 @@ fn the_root_and_what_is_elsewhere_come_back() {
         ("wp-includes/version.php", "<?php $wp_version = '6.9';"),
         ("wp-admin/index.php", "<?php // modified"),
         ("another-site/index.php", "not ours"),
-        ("wp-content/themes/a/style.css", "a{}"),
+        ("wp-content/themes/plain/style.css", "a{}"),
     ] {
         write(&root, path, content);
     }
     write(&elsewhere, "uploads/2026/01/a.jpg", "a picture");
-    write(&elsewhere, "plugins/p/p.php", "<?php");
+    // The active plugin is found where it is.
+    write(&elsewhere, "plugins/hello/h.php", "<?php");
     let content = root.join("wp-content");
     let agent = Agent::new(&server, "blog", &content, &Store::Local(&store));
     let trees = format!(

@@ -5,6 +5,7 @@ use super::error::BackupError;
 use super::look::{Draft, Look, Which};
 use super::trees::subject;
 use crate::files::{Captured, PieceSink, ReadError, Stopped, read_file};
+use crate::progress::{Event, Progress};
 use crate::repository::byte_text::ByteText;
 use crate::repository::draft::DraftChunk;
 use crate::repository::entry::{Finding, FindingCode};
@@ -33,6 +34,7 @@ impl Share {
 
 /// Compares a file's pieces with the chunks that an earlier reading made.
 struct Comparison<'a> {
+    progress: &'a dyn Progress,
     expected: &'a [DraftChunk],
     at: usize,
 }
@@ -41,6 +43,7 @@ impl PieceSink for Comparison<'_> {
     fn piece(&mut self, content: &[u8]) -> Result<(), Stopped> {
         let same = self.expected.get(self.at).is_some_and(|chunk| chunk.id == ChunkId::of(content));
         self.at += 1;
+        self.progress.event(Event::Read { bytes: content.len() as u64 });
         if same { Ok(()) } else { Err(Stopped) }
     }
 
@@ -58,7 +61,7 @@ impl Look<'_> {
     /// Reads a file that has not changed, by all that the system says of it. Its content counts.
     pub(super) fn read_again(&mut self, before: Draft, now: Draft) -> Result<(), BackupError> {
         let path = now.path.clone();
-        let mut comparison = Comparison { expected: &before.chunks, at: 0 };
+        let mut comparison = Comparison { progress: self.progress, expected: &before.chunks, at: 0 };
         let read: Result<Captured<DraftChunk>, _> =
             read_file(&self.site_tree.tree, path.as_bytes(), self.buffer, &mut comparison);
         let whole = comparison.at == before.chunks.len();

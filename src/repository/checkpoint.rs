@@ -14,7 +14,7 @@ use super::layout::Layout;
 use super::manifest::{FORMAT, PackInfo};
 use super::pack::{TRAILER_BYTES, Toc, read_toc, toc_place};
 use super::writer::checksummed;
-use crate::storage::{Listed, Store, StoreErrorKind};
+use crate::storage::{Listed, Put, Store, StoreErrorKind};
 
 /// How long a run goes on before it writes a checkpoint, and until the next one.
 pub const EVERY: Duration = Duration::from_secs(600);
@@ -71,7 +71,9 @@ impl Checkpoints {
         let Ok(bytes) = serde_json::to_vec(&checkpoint) else { return };
         let (body, sha256) = checksummed(bytes);
         match store.put_new(&self.layout.checkpoint(at, &self.run), body, sha256).await {
-            Ok(_) => self.packs = count,
+            Ok(Put::Created) => self.packs = count,
+            // Two within a second have one name: the next will have these packs, too.
+            Ok(Put::Existed) => {}
             Err(error) => tracing::warn!(%error, "a checkpoint was not written"),
         }
     }

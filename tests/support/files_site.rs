@@ -69,10 +69,12 @@ impl FilesSite {
         let (cancel, sent) = (CancellationToken::new(), AtomicU64::new(0));
         let token = cancel.clone();
         let watch = move |event: &Event| {
-            if let Event::Uploaded { bytes } = event
-                && sent.fetch_add(*bytes, Ordering::SeqCst) + bytes >= after
-            {
-                token.cancel();
+            if let Event::Uploaded { bytes } = event {
+                if sent.fetch_add(*bytes, Ordering::SeqCst) + bytes >= after {
+                    token.cancel();
+                }
+                // There is at most one checkpoint a second.
+                std::thread::sleep(Duration::from_millis(700));
             }
         };
         let watched = Arc::new(Watched { tally: Tally::default(), watch });
