@@ -34,19 +34,22 @@ server_cpu() { awk -v tick="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print ($12 
 # measure WHAT BYTES-OF COMMAND…: a sample of it, as a line of JSON; BYTES-OF is what it wrote, or -.
 recorded=
 measure() {
-  local what=$1 bytes_of=$2 before after result=0 bytes=null
+  local what=$1 bytes_of=$2 before after from until result=0 bytes=null
   shift 2
   sync
   before=$(server_cpu)
-  /usr/bin/time --format '%e %U %S %M' --output "$work/time" "$@" >"$work/log" 2>&1 || result=$?
+  # In microseconds: what time says of them is too coarse for a walk.
+  from=${EPOCHREALTIME/[^0-9]/}
+  /usr/bin/time --format '%U %S %M' --output "$work/time" "$@" >"$work/log" 2>&1 || result=$?
+  until=${EPOCHREALTIME/[^0-9]/}
   after=$(server_cpu)
   # What a database names and no wp-content has is missing: findings, which are exit code 3.
   [ "$result" = 0 ] || { [ "$result" = 3 ] && [ "$1" = "$binary" ]; } || fail "$what ended with $result: $*"
   if [ "$bytes_of" != - ]; then bytes=$(du --apparent-size --bytes --summarize "$bytes_of" | cut -f 1); fi
-  tail -n 1 "$work/time" | jq -cR --arg what "$what" --argjson server "[$before,$after]" --argjson bytes "$bytes" \
-    'split(" ") | map(tonumber) | {what: $what, seconds: .[0], cpu: (.[1] + .[2]), server_cpu: ($server[1] - $server[0]),
-      rss_mib: (.[3] / 1024), bytes: $bytes}' >"$work/sample"
-  jq -r '"  \(.what): \(.seconds) s; CPU \(.cpu * 100 | round / 100) s, server \(.server_cpu * 100 | round / 100) s; \(.rss_mib | round) MiB"' "$work/sample"
+  tail -n 1 "$work/time" | jq -cR --arg what "$what" --argjson server "[$before,$after]" --argjson bytes "$bytes" --argjson took "$((until - from))" \
+    'split(" ") | map(tonumber) | {what: $what, seconds: ($took / 1e6), cpu: (.[0] + .[1]), server_cpu: ($server[1] - $server[0]),
+      rss_mib: (.[2] / 1024), bytes: $bytes}' >"$work/sample"
+  jq -r '"  \(.what): \(.seconds * 1000 | round / 1000) s; CPU \(.cpu * 100 | round / 100) s, server \(.server_cpu * 100 | round / 100) s; \(.rss_mib | round) MiB"' "$work/sample"
   if [ -n "$recorded" ]; then cat "$work/sample" >>"$work/samples"; fi
 }
 

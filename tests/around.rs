@@ -54,7 +54,7 @@ fn the_root_and_what_is_elsewhere_come_back() {
     let restored = dir.path().join("restored");
     let restore = |tree: &str| {
         let target = restored.join(tree);
-        agent.ok(&["restore", "latest", "--tree", &format!("{tree}={}", target.display())]);
+        agent.ok(&["restore", "latest", "--tree", tree, "--files", target.to_str().unwrap()]);
         target
     };
     let back = restore("root");
@@ -73,6 +73,6 @@ fn the_root_and_what_is_elsewhere_come_back() {
     support::compare::same_tree(&content, &files).unwrap();
     let shown = agent.ok(&["snapshots", "show", "latest"]);
     assert!(shown.contains("root") && shown.contains("uploads"), "{shown}");
-    let told = agent.run(&["restore", "latest", "--tree", "nonsense=/x"]);
+    let told = agent.run(&["restore", "latest", "--tree", "nonsense", "--files", "/nowhere/x"]);
     assert!(!told.status.success());
 }

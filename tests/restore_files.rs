@@ -86,7 +86,6 @@ impl Site {
             site: self.settings(),
             run: random_run_id(),
             trigger: Trigger::Command,
-            checkpoint_every: wp_backup_agent::repository::checkpoint::EVERY,
             progress: Arc::new(Tally::default()),
             cancel: CancellationToken::new(),
             checkpoint_every: checkpoint::EVERY,

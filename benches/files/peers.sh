@@ -71,7 +71,7 @@ call_of() {
     ours) call=("$binary" --config "$place/config.toml") ;;
     restic) call=(env -C "$from" RESTIC_PASSWORD=bench "${restic[@]}" --repo "$repository" --cache-dir "$cache" --quiet) ;;
     restic-s3)
-      call=(env -C "$from" RESTIC_PASSWORD=bench AWS_ACCESS_KEY_ID=demo-access-key AWS_SECRET_ACCESS_KEY=demo-secret-key
+      call=(env -C "$from" RESTIC_PASSWORD=bench AWS_ACCESS_KEY_ID=demo-access-key AWS_SECRET_ACCESS_KEY=demo-secret-key AWS_DEFAULT_REGION=us-east-1
         "${restic[@]}" --repo "s3:http://127.0.0.1:$port/backups/restic" --cache-dir "$cache" --quiet)
       ;;
     rustic) call=(env -C "$from" "$rustic" --repository "$repository" --password bench --cache-dir "$cache" --no-progress --log-level warn) ;;
@@ -123,13 +123,12 @@ restored() {
   case $1 in
     ours) call+=(restore latest --files "$out") ;;
     restic) call+=(restore latest --target "$out") ;;
-    rustic) call+=(restore "latest:${tree#/}" "$out") ;;
+    rustic | vykar*) call+=(restore latest "$out") ;;
     borg*)
       local last
       last=$("${call[@]}" list --last 1 --format '{archive}') || fail "$1: no archive"
       call+=(extract "::$last")
       ;;
-    vykar*) call+=(restore latest "$out") ;;
   esac
   measure "restore: $1" - "${call[@]}"
   # Some put the tree's own path, or its name, below the directory.

@@ -56,7 +56,10 @@ made() {
     mkdir -p "$2"
     "$target/bench/files-data" "$1" "$2" "$scale"
   fi
+  settle
 }
+# Files that were changed just now are trusted by none of the tools.
+settle() { sleep 3; }
 # What a tree holds, to be compared: the content of all files, and what a backup keeps of each entry.
 fingerprint() {
   (cd "$1" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 b3sum && find . -mindepth 1 -printf '%P %y %m %U %G %T@ %l\n' | LC_ALL=C sort)
@@ -93,8 +96,7 @@ title "A blog's day: $runs of them"
 for number in $(seq "$runs"); do
   round "$number"
   "$target/bench/files-data" day "$tree" "$scale" "$number"
-  # Files that were changed just now are trusted by none of them.
-  sleep 3
+  settle
   for tool in "${tools[@]}"; do
     before=$(du --apparent-size --bytes --summarize "$place/$tool" | cut -f 1)
     backup "$tool" "a blog's day" "$place/$tool"
@@ -110,6 +112,7 @@ rm -rf "$place"
 title "An S3 server on loopback: first run, and nothing changed"
 place=$work/s3
 mkdir "$place" "$work/s3-objects"
+: >"$work/requests.log"
 "$target/release/examples/demo-s3" "$work/s3-objects" --log "$work/requests.log" >"$work/s3.port" 2>"$work/s3.log" &
 store_server=$!
 for _ in $(seq 300); do if [ -s "$work/s3.port" ]; then break; fi; sleep 0.1; done
@@ -125,7 +128,7 @@ secret_access_key_file = \"$work/secret\""
 # requests TOOL PHASE: one backup, and how many requests it made.
 requests() {
   local before
-  before=$(cat "$work/requests.log" 2>/dev/null | wc -l)
+  before=$(wc -l <"$work/requests.log")
   backup "$1" "S3, $2" -
   jq -cn --arg what "S3, $2: $1" --argjson requests "$(($(wc -l <"$work/requests.log") - before))" '{$what, $requests}' | tee -a "$work/requests"
 }

@@ -30,6 +30,8 @@ impl Display {
             return Self::Lines { step: None };
         }
         let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::stderr());
+        // Before the first figures come it would be drawn as it is by default.
+        draw(&bar, None, what(&Figures::default()), String::new());
         bar.enable_steady_tick(Duration::from_millis(120));
         Self::Bar(bar)
     }

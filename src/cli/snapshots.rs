@@ -88,6 +88,9 @@ fn described(manifest: &Manifest) -> Vec<(&'static str, String)> {
         ("parent", manifest.parent.as_ref().map_or_else(|| "none: a full snapshot".to_owned(), |p| p.key.clone())),
         ("made by", manifest.tool.clone()),
     ];
+    for tree in &manifest.trees {
+        lines.push(("tree", format!("{}: {} entries, {}", tree.name.as_str(), tree.entries, bytes(tree.bytes))));
+    }
     for (code, count) in &manifest.findings {
         let name = serde_json::to_value(code).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
         let weight = if code.is_loss() { "not captured or missing" } else { "told only" };
