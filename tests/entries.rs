@@ -18,7 +18,6 @@ use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, SeekFrom, Timespec, Timestamps, XattrFlags, lgetxattr, llistxattr, lsetxattr, mkdirat,
     mknodat, open, openat, seek, utimensat,
 };
-use wp_backup_agent::files::TargetOptions;
 use wp_backup_agent::repository::entry::{FindingCode, path_order};
 
 use support::agent::{Agent, Store, text};
@@ -240,9 +239,8 @@ fn same_deep(a: &Path, b: &Path) {
         let [x, y] = [&dirs[0], &dirs[1]].map(|dir| rustix::fs::fstat(dir).unwrap());
         assert_eq!((x.st_mode, x.st_mtime, x.st_mtime_nsec), (y.st_mode, y.st_mtime, y.st_mtime_nsec));
     }
-    let [x, y] = [&dirs[1]; 2].map(|dir| openat(dir, "file", OFlags::RDONLY, Mode::empty()).unwrap());
-    let _ = y;
-    assert_eq!(std::io::read_to_string(File::from(x)).unwrap(), "deep");
+    let file = openat(&dirs[1], "file", OFlags::RDONLY, Mode::empty()).unwrap();
+    assert_eq!(std::io::read_to_string(File::from(file)).unwrap(), "deep");
     let inodes = ["file", "other"].map(|name| rustix::fs::statat(&dirs[1], name, AtFlags::SYMLINK_NOFOLLOW).unwrap().st_ino);
     assert_eq!(inodes[0], inodes[1]);
 }
@@ -289,7 +287,6 @@ fn same_content(a: &Path, b: &Path) {
         for (at, length) in self::extents(b) {
             let mut bytes = vec![0; length as usize];
             to.read_exact_at(&mut bytes, at).unwrap();
-            from.read_exact_at(&mut bytes.clone(), at).unwrap();
             let mut original = vec![0; length as usize];
             from.read_exact_at(&mut original, at).unwrap();
             assert!(original == bytes, "{a:?} at {at}");
@@ -493,5 +490,4 @@ fn two_files_are_never_made_one() {
         assert_eq!(std::fs::read_to_string(target.join("e")).unwrap(), "outside");
     }
     same_tree(&content, &dir.path().join("restored-2")).unwrap();
-    let _ = TargetOptions::default();
 }

@@ -89,7 +89,7 @@ impl Read for Content<'_> {
 }
 
 #[cfg(test)]
-#[allow(clippy::print_stdout)]
+#[allow(clippy::print_stdout)] // why a test was skipped
 mod tests {
     use rustix::fs::fstat;
 

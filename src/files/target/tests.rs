@@ -277,3 +277,56 @@ fn without_the_right_to_give_files_away_it_is_counted() {
     let stats = restore(&path, true, &[root(), dir("d"), FileEntry { mode: 0o400, ..file("d/f", 2) }]).unwrap();
     assert_eq!((stats.replaced, stats.metadata), (0, 1), "{stats:?}");
 }
+
+#[test]
+fn forged_holes_and_links_do_no_harm() {
+    for holes in [vec![(0, 0)], vec![(0, 11)], vec![(5, 2), (4, 1)], vec![(u64::MAX, 2)], vec![(0, 6), (5, 1)]] {
+        let (_dir, path) = place();
+        let error = restore(&path, false, &[root(), FileEntry { holes: holes.clone(), ..file("a", 10) }]).unwrap_err();
+        assert!(matches!(error, FilesError::BadEntry { .. }), "{holes:?}: {error}");
+    }
+    let (_dir, path) = place();
+    let holes = FileEntry { holes: vec![(0, 10)], ..dir("a") };
+    assert!(matches!(restore(&path, false, &[root(), holes]), Err(FilesError::BadEntry { .. })));
+    // Chunks that hold what the holes should.
+    let (_dir, path) = place();
+    let error = restore(&path, false, &[root(), FileEntry { holes: vec![(2, 8)], ..file("a", 10) }]).unwrap_err();
+    assert!(matches!(error, FilesError::BadEntry { .. }), "{error}");
+    // What differs in anything is another file.
+    let named = |path: &str| FileEntry { links: 2, inode: 5, ctime: 6, ..file(path, 1) };
+    for (other, linked) in [
+        (named("b"), true),
+        (FileEntry { mode: 0o600, ..named("b") }, false),
+        (FileEntry { inode: 6, ..named("b") }, false),
+        (FileEntry { ctime: 7, ..named("b") }, false),
+        (FileEntry { links: 1, ..named("b") }, false),
+        (FileEntry { mtime: 1, ..named("b") }, false),
+        (FileEntry { size: 2, ..named("b") }, false),
+    ] {
+        let (_dir, path) = place();
+        let stats = restore(&path, false, &[root(), named("a"), other.clone()]).unwrap();
+        let inodes = ["a", "b"].map(|name| fs::metadata(path.join(name)).unwrap().ino());
+        assert_eq!((stats.hard_links, inodes[0] == inodes[1]), (u64::from(linked), linked), "{other:?}");
+    }
+}
+
+#[test]
+fn links_come_into_directories_that_are_complete() {
+    let (_dir, path) = place();
+    let named = |path: &str| FileEntry { links: 3, ..file(path, 1) };
+    let list = [root(), dir("a"), named("a/1"), FileEntry { mode: 0o500, ..dir("b") }, named("b/2"), named("c")];
+    for overwrite in [false, true, true] {
+        let stats = restore(&path, overwrite, &list).unwrap();
+        assert_eq!(stats.hard_links, if overwrite { 0 } else { 2 }, "{stats:?}");
+        let made: Vec<_> = ["a/1", "b/2", "c"].map(|name| fs::metadata(path.join(name)).unwrap()).into();
+        assert!(made.iter().all(|meta| meta.ino() == made[0].ino() && meta.nlink() == 3));
+        let closed = fs::metadata(path.join("b")).unwrap();
+        assert_eq!((closed.mode() & 0o7777, closed.mtime(), closed.mtime_nsec()), (0o500, 1_600_000_000, 123_456_789));
+    }
+    // Another file has taken one of the names.
+    fs::remove_file(path.join("b/2")).unwrap();
+    fs::write(path.join("b/2"), "z").unwrap();
+    assert_eq!(restore(&path, true, &list).unwrap().hard_links, 1);
+    assert_eq!(fs::metadata(path.join("b/2")).unwrap().nlink(), 3);
+    assert_eq!(fs::read_dir(path.join("b")).unwrap().count(), 1, "no temporary name is left");
+}
