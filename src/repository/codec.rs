@@ -17,13 +17,12 @@ const LARGEST_FRAME: u64 = 5 << 30;
 /// time to compress and half its time to decompress; media that don't compress pass at several GB/s. (docs/BENCHMARKS.md)
 ///
 /// Without the library's own checksum: chunks are named by a stronger one, and summing twice more would cost a twentieth of a run.
-const PARAMETERS: [CParameter; 6] = [
+const PARAMETERS: [CParameter; 5] = [
     CParameter::CompressionLevel(1),
     CParameter::Strategy(Strategy::ZSTD_fast),
     CParameter::WindowLog(20),
     CParameter::HashLog(16),
     CParameter::MinMatch(6),
-    CParameter::ChecksumFlag(false),
 ];
 
 /// The library's contexts, which are large and used again.
@@ -37,6 +36,15 @@ pub(crate) struct Codec {
 impl Codec {
     /// Replaces what `stored` holds by one frame that any zstd decoder reads, with its content's size.
     pub(crate) fn compress(&mut self, plain: &[u8], stored: &mut Vec<u8>) -> Result<(), RepositoryError> {
+        self.compress_into(plain, stored, false)
+    }
+
+    /// The same with the library's own checksum, for what nothing else sums.
+    pub(crate) fn compress_summed(&mut self, plain: &[u8], stored: &mut Vec<u8>) -> Result<(), RepositoryError> {
+        self.compress_into(plain, stored, true)
+    }
+
+    fn compress_into(&mut self, plain: &[u8], stored: &mut Vec<u8>, summed: bool) -> Result<(), RepositoryError> {
         stored.clear();
         stored.reserve_exact(zstd::zstd_safe::compress_bound(plain.len()));
         let mut compressor = match self.compressor.take() {
@@ -50,6 +58,7 @@ impl Codec {
                 compressor
             }
         };
+        compressor.set_parameter(CParameter::ChecksumFlag(summed)).map_err(RepositoryError::Compress)?;
         compressor.compress_to_buffer(plain, stored).map_err(RepositoryError::Compress)?;
         // One that worked on a large row keeps too much.
         self.compressor = Some(compressor).filter(|_| plain.len() <= 2 * FRAME_LIMIT);

@@ -162,7 +162,7 @@ impl PackBuilder {
         // Two empty blocks end a tar.
         last.resize(last.len() + 2 * BLOCK, 0);
         let plain = std::mem::take(&mut last);
-        codec.compress(&plain, &mut last)?;
+        codec.compress_summed(&plain, &mut last)?;
         let (offset, length) = (self.stored.len() as u64, last.len() as u64);
         self.stored.extend_from_slice(&last);
         self.stored.extend_from_slice(&SKIPPABLE.to_le_bytes());
