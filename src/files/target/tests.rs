@@ -5,7 +5,8 @@ use super::*;
 use crate::error::{Exit, Explain};
 use crate::files::testing::as_nobody;
 use crate::files::{Rules, Walked};
-use crate::repository::entry::FileKind;
+use crate::repository::entry::{ChunkRef, FileKind};
+use crate::repository::ids::{ChunkId, PackName};
 
 fn entry(kind: FileKind, path: &[u8]) -> FileEntry {
     FileEntry {
@@ -329,4 +330,41 @@ fn links_come_into_directories_that_are_complete() {
     assert_eq!(restore(&path, true, &list).unwrap().hard_links, 1);
     assert_eq!(fs::metadata(path.join("b/2")).unwrap().nlink(), 3);
     assert_eq!(fs::read_dir(path.join("b")).unwrap().count(), 1, "no temporary name is left");
+}
+
+#[test]
+fn what_cannot_be_linked_becomes_a_file_of_its_own() {
+    let chunk = |content: &[u8]| ChunkRef {
+        id: ChunkId::of(content),
+        size: content.len() as u64,
+        pack: PackName([0; 32]),
+        frame: (0, 0),
+        at: 0,
+    };
+    let named = |path: &str| FileEntry { links: 2, chunks: vec![chunk(b"x"), chunk(b"xx")], ..file(path, 3) };
+    let list = [root(), named("a"), named("b")];
+    // Somebody changes the first name's file before the second is made: its time, then its content.
+    for (content, comes_back) in [("xxx", true), ("xyx", false)] {
+        let (_dir, path) = place();
+        let target = Target::open(&path, TargetOptions::default()).unwrap();
+        let (mut survey, mut desk) = (Survey::new(&target), Desk::new(&target));
+        put(&mut survey, &mut desk, &list).unwrap();
+        drop(desk);
+        survey.finish().unwrap();
+        fs::write(path.join("a"), content).unwrap();
+        let finished = target.finish();
+        if !comes_back {
+            let error = finished.unwrap_err();
+            assert!(error.to_string().contains('b') && !path.join("b").exists(), "{error}");
+            assert_eq!(fs::read_dir(&path).unwrap().count(), 1, "no temporary name is left");
+            continue;
+        }
+        let stats = finished.unwrap();
+        assert_eq!((stats.hard_links, stats.hard_links_not_made), (0, 1));
+        let (a, b) = (fs::metadata(path.join("a")).unwrap(), fs::metadata(path.join("b")).unwrap());
+        assert_ne!(a.ino(), b.ino());
+        assert_eq!((fs::read(path.join("b")).unwrap(), b.mtime_nsec()), (b"xxx".to_vec(), 123_456_789));
+        let told = target.not_set();
+        assert!(told.len() == 1 && told[0].path.to_string() == "b" && told[0].what.contains("same file as a"), "{told:?}");
+    }
 }
