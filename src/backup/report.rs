@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Exit;
 use crate::repository::entry::{Finding, FindingCode};
 use crate::repository::ids::RunId;
-use crate::repository::manifest::{Counts, Uploaded};
+use crate::repository::manifest::{Counts, SAFETY, Uploaded};
 
 /// Who asked for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub enum Trigger {
     Request,
     /// A command in the foreground, without the daemon.
     Command,
+    /// A restore, before it replaces the site.
+    Safety,
 }
 
 impl Trigger {
@@ -28,6 +30,7 @@ impl Trigger {
             Self::Schedule => "schedule",
             Self::Request => "request",
             Self::Command => "command",
+            Self::Safety => SAFETY,
         }
     }
 }

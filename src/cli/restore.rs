@@ -55,6 +55,10 @@ pub(super) async fn run(settings: &Settings, global: &Global, args: &RestoreArgs
         local_time(manifest.times.point_in_time)
     );
     out.note(&told);
+    if !restore.passed_over().is_empty() {
+        let numbers = restore.passed_over().iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+        out.note(format!("  newer, and not meant by latest, as a restore made it before it replaced the site: {numbers}"));
+    }
     // After `latest` was looked up: it is not to mean the one that is made now.
     safety::before(settings, global, site, args, out).await?;
     if let Some(target) = &args.files {

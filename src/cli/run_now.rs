@@ -8,7 +8,7 @@ use super::output::Output;
 use super::progress::Display;
 use super::signals::cancelled_by_signals;
 use super::{format, sites, work};
-use crate::backup::RunReport;
+use crate::backup::{RunReport, Trigger};
 use crate::config;
 use crate::daemon::control::types::RunStage;
 use crate::daemon::control::{Client, ClientError};
@@ -56,8 +56,10 @@ pub(super) fn foreground(global: &Global, args: &RunNowArgs, out: &mut Output) -
         let runner = Arc::new(Agent::open(&settings).await?);
         let mut display = Display::new();
         let report =
-            run_in_foreground(&settings.daemon.state, site, runner, cancelled_by_signals(), |figures| display.show(figures))
-                .await;
+            run_in_foreground(&settings.daemon.state, site, Trigger::Command, runner, cancelled_by_signals(), |figures| {
+                display.show(figures)
+            })
+            .await;
         display.end();
         Ok(conclude(&report?, out))
     })

@@ -11,7 +11,7 @@ use super::format;
 use super::output::Output;
 use super::progress::Display;
 use super::signals::cancelled_by_signals;
-use crate::backup::RunReport;
+use crate::backup::{RunReport, Trigger};
 use crate::config::{Settings, SiteSettings, TreeName};
 use crate::daemon::control::types::RunStage;
 use crate::daemon::control::{Client, ClientError};
@@ -97,7 +97,7 @@ fn existing(path: &Path) -> PathBuf {
 
 /// Asks the daemon for a run and waits for it.
 async fn by_daemon(client: &Client, site: &SiteSettings) -> Result<RunReport, ClientError> {
-    let accepted = client.run(site.name.as_str()).await?;
+    let accepted = client.run_for_safety(site.name.as_str()).await?;
     let mut display = Display::new();
     let mut follow = client.follow(accepted.run).await?;
     while let Some(state) = follow.next().await? {
@@ -119,7 +119,8 @@ async fn in_foreground(settings: &Settings, site: &SiteSettings) -> Result<RunRe
     let runner = Arc::new(Agent::open(settings).await?);
     let mut display = Display::new();
     let cancel = cancelled_by_signals();
-    let report = run_in_foreground(&settings.daemon.state, site, runner, cancel, |figures| display.show(figures)).await;
+    let report =
+        run_in_foreground(&settings.daemon.state, site, Trigger::Safety, runner, cancel, |figures| display.show(figures)).await;
     display.end();
     report.map_err(|error| refused(crate::error::Explain::exit(&error), &crate::error::render(&error)))
 }

@@ -26,12 +26,13 @@ const BEAT: Duration = Duration::from_millis(200);
 pub async fn run_in_foreground(
     state: &Path,
     site: &SiteSettings,
+    trigger: Trigger,
     runner: Arc<dyn Runner>,
     cancel: CancellationToken,
     mut show: impl FnMut(&Figures),
 ) -> Result<RunReport, StateError> {
     let dir = prepare_site(state, &site.name)?;
-    let live = Arc::new(Live::new(random_run_id(), site.name.clone(), Trigger::Command, WallClock.now()));
+    let live = Arc::new(Live::new(random_run_id(), site.name.clone(), trigger, WallClock.now()));
     let execution = Execution {
         runner,
         site: Arc::new(site.clone()),
@@ -62,7 +63,9 @@ mod tests {
         let fake = Fake::default();
         fake.finish_at_once();
         let report =
-            run_in_foreground(dir.path(), &site("blog"), Arc::new(fake), CancellationToken::new(), |_| {}).await.unwrap();
+            run_in_foreground(dir.path(), &site("blog"), Trigger::Command, Arc::new(fake), CancellationToken::new(), |_| {})
+                .await
+                .unwrap();
         assert_eq!((report.result, report.trigger), (Exit::Success, Trigger::Command));
         let history = History::in_dir(&dir.path().join("blog"));
         assert_eq!(history.find(report.run).unwrap().map(|report| report.run), Some(report.run));

@@ -14,6 +14,9 @@ use super::ids::{PackName, RunId};
 /// The format's version that this agent writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
 
+/// [`Manifest::trigger`] of the snapshot that a restore makes before it replaces the site.
+pub const SAFETY: &str = "safety";
+
 /// A snapshot's manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -31,7 +34,7 @@ pub struct Manifest {
     pub times: Times,
     /// `wp-backup-agent 0.1.0`
     pub tool: String,
-    /// Who asked: `schedule`, `request` or `command`.
+    /// Who asked: `schedule`, `request`, `command`, or [`SAFETY`].
     pub trigger: String,
     /// The database server.
     pub server: Server,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::error::RepositoryError;
 use super::layout::{Layout, SnapshotKey};
-use super::manifest::{FORMAT, Manifest};
+use super::manifest::{FORMAT, Manifest, SAFETY};
 use crate::storage::{Listed, Store};
 
 /// A manifest of a site that needs a million packs is below this.
@@ -74,6 +74,23 @@ pub fn parse(bytes: &[u8], what: &str) -> Result<Manifest, RepositoryError> {
         return Err(RepositoryError::Newer { what: what.to_owned(), found: version.format, known: FORMAT });
     }
     serde_json::from_slice(bytes).map_err(|e| RepositoryError::damaged(what, e))
+}
+
+/// The newest snapshot that was not made by a restore, just before it replaced the site; when there is none, the newest. And the numbers of those
+/// that were passed over: a restore that is tried again must not bring back what it was to replace.
+pub async fn latest(store: &Arc<dyn Store>, layout: &Layout) -> Result<(Stored, Vec<u64>), RepositoryError> {
+    let mut all = list(store.as_ref(), layout, None).await?;
+    let newest = all.last().cloned();
+    let mut passed_over = Vec::new();
+    while let Some(found) = all.pop() {
+        let stored = read(store.as_ref(), &found).await?;
+        if stored.manifest.trigger != SAFETY {
+            return Ok((stored, passed_over));
+        }
+        passed_over.push(found.key.seq);
+    }
+    let none = RepositoryError::NoSnapshot { site: layout.site().to_string(), wanted: "latest".to_owned(), store: store.url() };
+    Ok((read(store.as_ref(), &newest.ok_or(none)?).await?, Vec::new()))
 }
 
 /// Finds a snapshot as a person names it: `latest`, a sequence number, or the beginning of its id.

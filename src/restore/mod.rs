@@ -37,6 +37,7 @@ pub struct Restore {
     store: Arc<dyn Store>,
     layout: Layout,
     manifest: Manifest,
+    passed_over: Vec<u64>,
     chunks: ChunkReader,
     lists: ChunkReader,
     progress: Arc<dyn Progress>,
@@ -52,13 +53,23 @@ impl Restore {
         progress: Arc<dyn Progress>,
         cancel: CancellationToken,
     ) -> Result<Self, RestoreError> {
-        let found = snapshots::find(&store, &layout, wanted).await?;
-        let manifest = snapshots::read(store.as_ref(), &found).await?.manifest;
+        let (stored, passed_over) = if wanted == "latest" {
+            snapshots::latest(&store, &layout).await?
+        } else {
+            let found = snapshots::find(&store, &layout, wanted).await?;
+            (snapshots::read(store.as_ref(), &found).await?, Vec::new())
+        };
+        let manifest = stored.manifest;
         progress.event(Event::Phase(Phase::Restoring));
         // Lists and content lie in different packs: each reader keeps its own in memory.
         let chunks = ChunkReader::new(Arc::clone(&store), layout.clone(), &manifest.packs);
         let lists = ChunkReader::new(Arc::clone(&store), layout.clone(), &manifest.packs);
-        Ok(Self { store, layout, manifest, chunks, lists, progress, cancel })
+        Ok(Self { store, layout, manifest, passed_over, chunks, lists, progress, cancel })
+    }
+
+    /// Newer snapshots than this, which `latest` passed over: restores made them before they replaced the site.
+    pub fn passed_over(&self) -> &[u64] {
+        &self.passed_over
     }
 
     /// The snapshot's manifest.

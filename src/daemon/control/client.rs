@@ -103,12 +103,21 @@ impl Client {
 
     /// Asks for a run. `site` is checked by the daemon.
     pub async fn run(&self, site: &str) -> Result<Accepted, ClientError> {
+        self.start(site, "runs").await
+    }
+
+    /// The same, before a restore replaces the site.
+    pub async fn run_for_safety(&self, site: &str) -> Result<Accepted, ClientError> {
+        self.start(site, "runs/safety").await
+    }
+
+    async fn start(&self, site: &str, runs: &str) -> Result<Accepted, ClientError> {
         // A name that isn't one can't be put into a path; the daemon wouldn't know it either.
         if crate::config::SiteName::new(site).is_none() {
             let error = crate::daemon::queue::RequestError::UnknownSite(site.to_owned());
             return Err(ClientError::Refused { status: 404, advice: error.advice(), error: error.to_string() });
         }
-        self.ask(Method::POST, &format!("/v1/sites/{site}/runs")).await
+        self.ask(Method::POST, &format!("/v1/sites/{site}/{runs}")).await
     }
 
     /// Cancels a run that is queued or under way.

@@ -80,12 +80,13 @@ impl Api {
         let parts: Vec<&str> = path.trim_start_matches('/').splitn(6, '/').collect();
         match (method, parts.as_slice()) {
             (&Method::GET, ["v1", "status"]) => self.status().await,
-            (&Method::POST, ["v1", "sites", site, "runs"]) => self.start(site, peer).await,
+            (&Method::POST, ["v1", "sites", site, "runs"]) => self.start(site, Trigger::Request, peer).await,
+            (&Method::POST, ["v1", "sites", site, "runs", "safety"]) => self.start(site, Trigger::Safety, peer).await,
             (&Method::GET, ["v1", "runs", run]) => self.with_run(run, async |run| self.run(run).await).await,
             (&Method::DELETE, ["v1", "runs", run]) => self.with_run(run, async |run| self.cancel(run, peer).await).await,
             (&Method::GET, ["v1", "runs", run, "progress"]) => self.with_run(run, async |run| self.progress(run).await).await,
             (_, ["v1", "status"] | ["v1", "runs", _, "progress"]) => not_allowed("GET"),
-            (_, ["v1", "sites", _, "runs"]) => not_allowed("POST"),
+            (_, ["v1", "sites", _, "runs"] | ["v1", "sites", _, "runs", "safety"]) => not_allowed("POST"),
             (_, ["v1", "runs", _]) => not_allowed("GET, DELETE"),
             _ => refuse(StatusCode::NOT_FOUND, "there is nothing here".into(), Some("docs/CONTROL.md lists the paths".into())),
         }
@@ -117,8 +118,8 @@ impl Api {
         json(StatusCode::OK, &status)
     }
 
-    async fn start(&self, site: &str, peer: Peer) -> Answer {
-        match self.queue.request(site, Trigger::Request).await {
+    async fn start(&self, site: &str, trigger: Trigger, peer: Peer) -> Answer {
+        match self.queue.request(site, trigger).await {
             Ok(ticket) => {
                 let run = ticket.live.run();
                 tracing::info!(site, %run, uid = peer.uid, pid = peer.pid, "run requested: {:?}", ticket.disposition);
