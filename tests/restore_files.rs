@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use wp_backup_agent::backup::{RunContext, Trigger, run};
-use wp_backup_agent::config::{SiteName, SiteSettings};
+use wp_backup_agent::config::SiteName;
 use wp_backup_agent::error::{Exit, Explain as _};
 use wp_backup_agent::files::{Action, Delete, OwnerMap, PathSelection, Rules, TargetOptions};
 use wp_backup_agent::progress::{Silent, Tally};
@@ -27,7 +27,7 @@ use wp_backup_agent::storage::{LocalStore, Recorder, Store};
 use support::agent::{Agent, signal, text};
 use support::compare::same_tree;
 use support::mariadb::MariaDb;
-use support::small_site;
+use support::{files_site, small_site};
 
 /// A site of files, with a schema of next to nothing, and what its snapshots are in.
 struct Site {
@@ -57,24 +57,6 @@ impl Site {
         std::fs::write(path, content).unwrap();
     }
 
-    fn settings(&self) -> SiteSettings {
-        SiteSettings {
-            name: SiteName::new("blog").unwrap(),
-            root: None,
-            content_dir: self.content.path().to_owned(),
-            table_prefix: "wp_".into(),
-            database: self.server.settings("blog"),
-            schedule: None,
-            time_zone: None,
-            exclude: Vec::new(),
-            default_excludes: true,
-            update_wait: Duration::from_secs(1),
-            reread: 0,
-            trees: Vec::new(),
-            include_wp_config: false,
-        }
-    }
-
     fn store(&self) -> Arc<dyn Store> {
         self.recorder.clone()
     }
@@ -83,7 +65,7 @@ impl Site {
         let context = RunContext {
             store: self.store(),
             state: self.state.path().to_owned(),
-            site: self.settings(),
+            site: files_site::settings(&self.server, self.content.path()),
             run: random_run_id(),
             trigger: Trigger::Command,
             progress: Arc::new(Tally::default()),

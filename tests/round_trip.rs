@@ -6,7 +6,6 @@ mod support;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use wp_backup_agent::backup::{RunContext, RunReport, Trigger, run};
@@ -23,28 +22,10 @@ use wp_backup_agent::storage::{Fault, Faulty, LocalStore, Recorder, Store};
 
 use support::compare::{same_database, same_tree};
 use support::mariadb::MariaDb;
-use support::small_site;
+use support::{files_site, small_site};
 
 fn replacing() -> DatabaseOptions {
     DatabaseOptions { existing: Existing::Replace, ..DatabaseOptions::default() }
-}
-
-fn site(server: &MariaDb, content: &Path) -> SiteSettings {
-    SiteSettings {
-        name: SiteName::new("blog").unwrap(),
-        root: None,
-        content_dir: content.to_owned(),
-        table_prefix: "wp_".into(),
-        database: server.settings("blog"),
-        schedule: None,
-        time_zone: None,
-        exclude: Vec::new(),
-        default_excludes: true,
-        update_wait: Duration::from_secs(1),
-        reread: 0,
-        trees: Vec::new(),
-        include_wp_config: false,
-    }
 }
 
 async fn snapshot(site: &SiteSettings, state: &Path, store: &Arc<dyn Store>) -> (RunReport, Arc<Tally>) {
@@ -78,7 +59,7 @@ async fn what_was_committed_restores() {
     let server = MariaDb::start();
     let (content, state, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     small_site::make(&server, "blog", content.path());
-    let site = site(&server, content.path());
+    let site = files_site::settings(&server, content.path());
     let recorder = Arc::new(Recorder::new(Arc::new(LocalStore::new(kept.path().to_owned()))));
     let store: Arc<dyn Store> = recorder.clone();
 
@@ -147,7 +128,7 @@ async fn what_goes_away_between_the_looks_does_not_spoil_the_snapshot() {
         let context = RunContext {
             store: Arc::clone(&store),
             state: state.path().to_owned(),
-            site: site(&server, content.path()),
+            site: files_site::settings(&server, content.path()),
             run: random_run_id(),
             trigger: Trigger::Command,
             progress: Arc::new(AtSecondLook(move || change(&uploads), false.into())),
@@ -177,7 +158,7 @@ async fn the_journal_of_another_store_is_not_trusted() {
     let (content, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let stores = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     small_site::make(&server, "blog", content.path());
-    let site = site(&server, content.path());
+    let site = files_site::settings(&server, content.path());
     let store = |n: usize| -> Arc<dyn Store> { Arc::new(LocalStore::new(stores[n].path().to_owned())) };
     let broken: Arc<dyn Store> = Arc::new(Faulty::new(store(0), [(3, Fault::Down)]));
     for (what, next) in [("another store", store(1)), ("the same, emptied", store(0))] {
@@ -201,7 +182,7 @@ async fn a_store_that_lost_its_snapshots_is_named() {
     let server = MariaDb::start();
     let (content, state, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     small_site::make(&server, "blog", content.path());
-    let site = site(&server, content.path());
+    let site = files_site::settings(&server, content.path());
     let store: Arc<dyn Store> = Arc::new(LocalStore::new(kept.path().to_owned()));
     assert_eq!(snapshot(&site, state.path(), &store).await.0.result, Exit::Success);
     std::fs::remove_dir_all(kept.path().join("blog")).unwrap();
@@ -226,7 +207,7 @@ async fn nothing_is_replaced_by_a_snapshot_that_does_not_read() {
     let (content, state, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     small_site::make(&server, "blog", content.path());
     let store: Arc<dyn Store> = Arc::new(LocalStore::new(kept.path().to_owned()));
-    snapshot(&site(&server, content.path()), state.path(), &store).await;
+    snapshot(&files_site::settings(&server, content.path()), state.path(), &store).await;
     for pack in walkdir::WalkDir::new(kept.path().join("blog/packs")).into_iter().filter_map(Result::ok) {
         if pack.file_type().is_file() {
             let mut bytes = std::fs::read(pack.path()).unwrap();

@@ -7,10 +7,33 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::figures::{ended, left, sent, what};
 use super::output::Output;
+use crate::backup::RunReport;
+use crate::daemon::control::types::RunStage;
+use crate::daemon::control::{Client, ClientError};
 use crate::progress::{Figures, Phase};
+use crate::repository::ids::RunId;
 
 /// How often a log file hears of a step that goes on.
 const LINE_EVERY: Duration = Duration::from_secs(30);
+
+/// Shows a run of the daemon's until it is over.
+pub(super) async fn follow(client: &Client, run: RunId) -> Result<RunReport, ClientError> {
+    let mut display = Display::new();
+    let mut follow = client.follow(run).await?;
+    while let Some(state) = follow.next().await? {
+        match (state.state, state.figures, state.report) {
+            (RunStage::Queued, ..) => display.queued(),
+            (_, Some(figures), _) => display.show(&figures),
+            (_, _, Some(report)) => {
+                display.end();
+                return Ok(report);
+            }
+            _ => {}
+        }
+    }
+    display.end();
+    Err(ClientError::Lost("the daemon ended before the run did".into()))
+}
 
 /// Shows figures as they come.
 pub(super) enum Display {

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use super::args::{Global, RunNowArgs};
 use super::failure::Failure;
 use super::output::Output;
-use super::progress::Display;
+use super::progress::{Display, follow};
 use super::signals::cancelled_by_signals;
 use super::{format, sites, work};
 use crate::backup::{RunReport, Trigger};
 use crate::config;
-use crate::daemon::control::types::RunStage;
-use crate::daemon::control::{Client, ClientError};
+use crate::daemon::control::Client;
 use crate::daemon::queue::Disposition;
 use crate::daemon::{Agent, run_in_foreground};
 use crate::error::Exit;
@@ -31,21 +30,7 @@ pub(super) async fn ask(client: &Client, args: &RunNowArgs, out: &mut Output) ->
         return Ok(Exit::Success);
     }
     out.note(format_args!("run {} of {}: {disposition}", accepted.run, accepted.site));
-    let mut display = Display::new();
-    let mut follow = client.follow(accepted.run).await?;
-    while let Some(state) = follow.next().await? {
-        match (state.state, state.figures, state.report) {
-            (RunStage::Queued, ..) => display.queued(),
-            (_, Some(figures), _) => display.show(&figures),
-            (_, _, Some(report)) => {
-                display.end();
-                return Ok(conclude(&report, out));
-            }
-            _ => {}
-        }
-    }
-    display.end();
-    Err(ClientError::Lost("the daemon ended before the run did".into()).into())
+    Ok(conclude(&follow(client, accepted.run).await?, out))
 }
 
 /// Runs in this process.

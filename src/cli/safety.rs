@@ -9,11 +9,10 @@ use super::client;
 use super::failure::Failure;
 use super::format;
 use super::output::Output;
-use super::progress::Display;
+use super::progress::{Display, follow};
 use super::signals::cancelled_by_signals;
 use crate::backup::{RunReport, Trigger};
 use crate::config::{Settings, SiteSettings, TreeName};
-use crate::daemon::control::types::RunStage;
 use crate::daemon::control::{Client, ClientError};
 use crate::daemon::{Agent, run_in_foreground};
 use crate::error::Exit;
@@ -98,21 +97,7 @@ fn existing(path: &Path) -> PathBuf {
 /// Asks the daemon for a run and waits for it.
 async fn by_daemon(client: &Client, site: &SiteSettings) -> Result<RunReport, ClientError> {
     let accepted = client.run_for_safety(site.name.as_str()).await?;
-    let mut display = Display::new();
-    let mut follow = client.follow(accepted.run).await?;
-    while let Some(state) = follow.next().await? {
-        match (state.state, state.figures, state.report) {
-            (RunStage::Queued, ..) => display.queued(),
-            (_, Some(figures), _) => display.show(&figures),
-            (_, _, Some(report)) => {
-                display.end();
-                return Ok(report);
-            }
-            _ => {}
-        }
-    }
-    display.end();
-    Err(ClientError::Lost("the daemon ended before the run did".into()))
+    follow(client, accepted.run).await
 }
 
 async fn in_foreground(settings: &Settings, site: &SiteSettings) -> Result<RunReport, Failure> {

@@ -115,7 +115,7 @@ fn from_wordpress(
 }
 
 /// The path without `.` and with each `..` taken back, the file system unasked.
-fn plain(path: &Path) -> PathBuf {
+pub fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for component in path.components() {
         match component {

@@ -1,5 +1,7 @@
 //! Where a tree's paths are, for the exclude rules: the rules are written for wp-content.
 
+use std::borrow::Cow;
+
 use crate::config::{SiteSettings, TreeName};
 
 /// What a tree is to the exclude rules.
@@ -33,10 +35,10 @@ impl Scope {
     }
 
     /// Where this path of the tree is in wp-content.
-    pub(super) fn in_content(self, rel: &[u8]) -> Vec<u8> {
+    pub(super) fn in_content(self, rel: &[u8]) -> Cow<'_, [u8]> {
         match self {
-            Self::Elsewhere(name) => [name.as_bytes(), b"/", rel].concat(),
-            Self::Content | Self::Root { .. } => rel.to_vec(),
+            Self::Elsewhere(name) => Cow::Owned([name.as_bytes(), b"/", rel].concat()),
+            Self::Content | Self::Root { .. } => Cow::Borrowed(rel),
         }
     }
 

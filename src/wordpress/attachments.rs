@@ -1,9 +1,10 @@
 //! From what the database says of an attachment to the paths of its files, as WordPress itself would come to them.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 
 use super::expected::Role;
 use super::php_serialize::walk;
+use crate::config::plain;
 
 /// Where the site's uploads are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,10 +42,10 @@ impl Directories {
             None if option.starts_with('/') => Some(PathBuf::from(option)),
             None => from_root(option),
         };
-        let directory = lexical(&directory.unwrap_or_else(|| self.content.join("uploads")));
-        match directory.strip_prefix(lexical(&self.content)) {
+        let directory = plain(&directory.unwrap_or_else(|| self.content.join("uploads")));
+        match directory.strip_prefix(plain(&self.content)) {
             Ok(inside) => Uploads::Inside(inside.as_os_str().as_encoded_bytes().to_vec()),
-            Err(_) if self.uploads_tree.as_deref().map(lexical).as_ref() == Some(&directory) => {
+            Err(_) if self.uploads_tree.as_deref().map(plain).as_ref() == Some(&directory) => {
                 Uploads::Inside(UPLOADS_TREE.to_vec())
             }
             Err(_) => Uploads::Outside(directory),
@@ -107,21 +108,6 @@ pub(super) fn below(base: &[u8], relative: &[u8]) -> Option<Vec<u8>> {
         any = true;
     }
     any.then_some(path)
-}
-
-/// The path without `.` and with each `..` taken back, the file system unasked.
-fn lexical(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::ParentDir => {
-                plain.pop();
-            }
-            Component::CurDir => {}
-            other => plain.push(other),
-        }
-    }
-    plain
 }
 
 fn contains(text: &[u8], wanted: &[u8]) -> bool {

@@ -135,23 +135,28 @@ impl FilesSite {
     }
 
     fn settings(&self, content: &Path) -> SiteSettings {
-        let mut settings = SiteSettings {
-            name: SiteName::new("blog").expect("a name"),
-            root: None,
-            content_dir: content.to_owned(),
-            table_prefix: "wp_".into(),
-            database: self.server.settings("blog"),
-            schedule: None,
-            time_zone: None,
-            exclude: Vec::new(),
-            default_excludes: true,
-            update_wait: Duration::from_secs(1),
-            reread: 0,
-            trees: Vec::new(),
-            include_wp_config: false,
-        };
+        let mut settings = settings(&self.server, content);
         (self.adjust)(&mut settings);
         settings
+    }
+}
+
+/// The settings of a site whose database is the schema `blog`.
+pub fn settings(server: &MariaDb, content: &Path) -> SiteSettings {
+    SiteSettings {
+        name: SiteName::new("blog").expect("a name"),
+        root: None,
+        content_dir: content.to_owned(),
+        table_prefix: "wp_".into(),
+        database: server.settings("blog"),
+        schedule: None,
+        time_zone: None,
+        exclude: Vec::new(),
+        default_excludes: true,
+        update_wait: Duration::from_secs(1),
+        reread: 0,
+        trees: Vec::new(),
+        include_wp_config: false,
     }
 }
 
