@@ -13,15 +13,15 @@ use super::pack::FRAME_LIMIT;
 /// No frame holds more plain bytes than this: no chunk is larger than a statement that a server takes, or a little more.
 const LARGEST_FRAME: u64 = 5 << 30;
 
-/// How zstd looks for matches: between its levels 2 and 3. Of SQL it makes 3 % more bytes than level 3, in two thirds of level 3's
-/// time to compress and half its time to decompress; media that don't compress pass at several GB/s. (docs/BENCHMARKS.md)
+/// How zstd looks for matches: between its levels 1 and 2. Of SQL it makes some per cent more bytes than level 3, in two thirds of its
+/// time to compress and half its time to decompress. (docs/BENCHMARKS.md)
 ///
 /// Without the library's own checksum: chunks are named by a stronger one, and summing twice more would cost a twentieth of a run.
 const PARAMETERS: [CParameter; 5] = [
     CParameter::CompressionLevel(1),
     CParameter::Strategy(Strategy::ZSTD_fast),
     CParameter::WindowLog(20),
-    CParameter::HashLog(16),
+    CParameter::HashLog(15),
     CParameter::MinMatch(6),
 ];
 
