@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use support::agent::{Agent, Store};
+use support::bare_site::manifests_in;
 use support::mariadb::MariaDb;
 use support::small_site::make_tables;
 
@@ -74,6 +75,12 @@ fn the_root_and_what_is_elsewhere_come_back() {
     support::compare::same_tree(&content, &files).unwrap();
     let shown = agent.ok(&["snapshots", "show", "latest"]);
     assert!(shown.contains("root") && shown.contains("uploads"), "{shown}");
+    // wp-content is another tree, and not left out.
+    let newest = fs::read(manifests_in(&store).last().unwrap()).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&newest).unwrap();
+    let excluded = &manifest["excluded"];
+    let others: Vec<_> = excluded.as_array().unwrap().iter().filter(|one| one["rule"] == "root:another directory").collect();
+    assert!(matches!(others[..], [one] if one["files"] == 1 && one["subjects"] == 1), "{excluded}");
     let told = agent.run(&["restore", "latest", "--tree", "nonsense", "--files", "/nowhere/x"]);
     assert!(!told.status.success());
 }

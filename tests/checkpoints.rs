@@ -31,6 +31,15 @@ fn without_local_state_a_run_goes_on_from_the_checkpoint() {
     site.restore(1, target.path());
     compare::same_tree(content.path(), target.path()).unwrap();
 
+    // A pack of it that is cut off: what was in it is sent again.
+    let newest = std::fs::read_dir(&checkpoints).unwrap().map(|file| file.unwrap().path()).max().unwrap();
+    let checkpoint: serde_json::Value = serde_json::from_slice(&std::fs::read(newest).unwrap()).unwrap();
+    let name = checkpoint["packs"][0]["name"].as_str().unwrap();
+    let pack = site.kept.path().join(format!("blog/packs/{}/{name}.tar.zst", &name[..2]));
+    std::fs::File::options().write(true).open(pack).unwrap().set_len(1000).unwrap();
+    site.lose_state();
+    site.commits(content.path());
+
     // A checkpoint that is damaged, or names packs that are gone, costs nothing but what it would have saved.
     site.lose_state();
     for checkpoint in std::fs::read_dir(&checkpoints).unwrap().flatten() {

@@ -97,9 +97,12 @@ impl Look<'_> {
 
     /// Takes a finding of the walk; of what a rule leaves out, how much that is.
     fn walked_past(&mut self, finding: Finding) {
-        let SiteTree { name, tree, rules } = self.site_tree;
+        let SiteTree { name, tree, rules, .. } = self.site_tree;
         if finding.code != FindingCode::Excluded {
             return self.found(finding.code, finding.subject, finding.detail);
+        }
+        if self.site_tree.is_apart(finding.subject.as_bytes()) {
+            return;
         }
         // The walk's word for why is the rule's name.
         let left_out = self.measure.left_out(tree, finding.subject.as_bytes(), &finding.detail);

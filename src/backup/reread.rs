@@ -79,8 +79,11 @@ impl Look<'_> {
             Ok(_) | Err(_) => {}
         }
         let as_it_was = (now.size, now.mtime, now.ctime, now.inode);
+        let holes = before.holes.clone();
         let Some(entry) = self.read(Which::First, Some(before), now)? else { return Ok(()) };
-        if (entry.size, entry.mtime, entry.ctime, entry.inode) == as_it_was && entry.flags.is_empty() {
+        // A file system gives room back, and finds zeros that need none, in its own time: other holes are other pieces, not another content.
+        let same_holes = entry.holes == holes;
+        if same_holes && (entry.size, entry.mtime, entry.ctime, entry.inode) == as_it_was && entry.flags.is_empty() {
             let detail = "its content is another than before, though its size and times are not; the snapshots before this one have the old content";
             self.found_for_good(FindingCode::SilentChange, path, detail.to_owned());
         }

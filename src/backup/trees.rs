@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::edits::Edited;
 use super::error::BackupError;
 use super::look::{Draft, Which};
-use crate::config::{SiteSettings, TreeName};
+use crate::config::{SiteSettings, TreeName, plain};
 use crate::files::{Rules, Scope, Tree};
 use crate::repository::byte_text::ByteText;
 use crate::repository::entry::FileEntry;
@@ -32,19 +32,26 @@ pub(super) struct SiteTree {
     pub(super) name: Option<TreeName>,
     pub(super) tree: Tree,
     pub(super) rules: Rules,
+    /// Directories directly below this one that are trees of their own: not left out, though this tree's walk passes them by.
+    apart: Vec<Vec<u8>>,
 }
 
 impl SiteTree {
     /// Opens them: wp-content first.
     pub(super) fn open_all(site: &SiteSettings) -> Result<Vec<Self>, BackupError> {
         let rules = |scope| Rules::within(site.default_excludes, &site.exclude, scope);
-        let content = Self { name: None, tree: Tree::open(&site.content_dir)?, rules: rules(Scope::Content)? };
+        let content = Self { name: None, tree: Tree::open(&site.content_dir)?, rules: rules(Scope::Content)?, apart: Vec::new() };
         let mut trees = vec![content];
         for tree in &site.trees {
             let rules = rules(Scope::of(site, tree.name))?;
-            trees.push(Self { name: Some(tree.name), tree: Tree::open(&tree.path)?, rules });
+            trees.push(Self { name: Some(tree.name), tree: Tree::open(&tree.path)?, rules, apart: apart(site, &tree.path) });
         }
         Ok(trees)
+    }
+
+    /// Whether this path is captured as, or with, another tree.
+    pub(super) fn is_apart(&self, path: &[u8]) -> bool {
+        self.apart.iter().any(|apart| apart == path)
     }
 
     /// Where a look at this tree writes its edits.
@@ -79,6 +86,15 @@ impl SiteTree {
             Some(_) => None,
         }
     }
+}
+
+/// The site's trees that are directly below this directory, by their names.
+fn apart(site: &SiteSettings, directory: &Path) -> Vec<Vec<u8>> {
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| plain(path));
+    let directory = real(directory);
+    let trees = std::iter::once(&site.content_dir).chain(site.trees.iter().map(|tree| &tree.path)).map(|path| real(path));
+    let below = trees.filter(|path| path.parent() == Some(&directory));
+    below.filter_map(|path| Some(path.file_name()?.as_encoded_bytes().to_vec())).collect()
 }
 
 /// A path of a tree, as findings name it: of wp-content plainly, of another behind the tree's name.

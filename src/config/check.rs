@@ -9,7 +9,8 @@ use super::origin::{Origin, Origins};
 use super::raw::{RawConfig, RawDaemon, RawSite, RawStore};
 use super::secret_file::{self, SecretPlace};
 use super::source::Source;
-use super::{Credentials, DaemonSettings, S3Settings, Settings, SiteName, StoreSettings, check_site};
+use super::trees::{TreeName, captured_of_root};
+use super::{Credentials, DaemonSettings, S3Settings, Settings, SiteName, SiteSettings, StoreSettings, check_site};
 
 const DEFAULT_SOCKET: &str = "/run/wp-backup-agent/control.sock";
 const DEFAULT_STATE: &str = "/var/lib/wp-backup-agent";
@@ -35,29 +36,44 @@ impl Check<'_> {
         let mut sites = Vec::with_capacity(raw.site.len());
         for site in &raw.site {
             let checked = check_site::site(self, site, &sites)?;
-            self.apart(site, &checked.content_dir, &store, &daemon)?;
+            self.apart(site, &checked, &store, &daemon)?;
             sites.push(checked);
         }
         Ok(Settings { path: self.source.path.to_owned(), store, daemon, sites })
     }
 
-    /// A store or state below wp-content would be part of each snapshot.
-    fn apart(&self, raw: &RawSite, content: &Path, store: &StoreSettings, daemon: &DaemonSettings) -> Result<(), ConfigError> {
+    /// A store or state below a tree that is captured would be part of each snapshot.
+    fn apart(
+        &self,
+        raw: &RawSite,
+        site: &SiteSettings,
+        store: &StoreSettings,
+        daemon: &DaemonSettings,
+    ) -> Result<(), ConfigError> {
         let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let content = real(content);
-        let inside = |what: &str, path: &Path| {
-            let problem = format!(
-                "{what} {} is inside wp-content ({}): each snapshot would hold the ones before",
-                path.display(),
-                content.display()
-            );
-            self.invalid("site.name", &raw.name, &problem, "keep it elsewhere, outside of the web server's reach")
-        };
-        match store {
-            StoreSettings::Local { path } if real(path).starts_with(&content) => return Err(inside("the store", path)),
-            _ => {}
+        let mut ours = vec![("the local state", daemon.state.as_path())];
+        if let StoreSettings::Local { path } = store {
+            ours.push(("the store", path));
         }
-        if real(&daemon.state).starts_with(&content) { Err(inside("the local state", &daemon.state)) } else { Ok(()) }
+        let trees = site.trees.iter().map(|tree| (tree.name.as_str(), tree.path.as_path(), tree.name == TreeName::Root));
+        for (tree, directory, is_root) in std::iter::once(("wp-content", site.content_dir.as_path(), false)).chain(trees) {
+            let directory = real(directory);
+            for (what, path) in &ours {
+                let Ok(inside) = real(path).strip_prefix(&directory).map(Path::to_owned) else { continue };
+                // Of the root only some directories are captured.
+                if is_root && !captured_of_root(&inside) {
+                    continue;
+                }
+                let problem = format!(
+                    "{what} {} is inside {tree} ({}): each snapshot would hold the ones before",
+                    path.display(),
+                    directory.display()
+                );
+                let advice = "keep it elsewhere, outside of the web server's reach";
+                return Err(self.invalid("site.name", &raw.name, &problem, advice));
+            }
+        }
+        Ok(())
     }
 
     fn store(&mut self, raw: &RawStore) -> Result<StoreSettings, ConfigError> {

@@ -49,6 +49,21 @@ fn what_is_left_out_has_its_default() {
 }
 
 #[test]
+fn a_store_in_what_is_captured_is_refused() {
+    let fine = one_site("uploads_dir = \"/srv/files\"", DATABASE);
+    assert_eq!(site_of(&fine).trees.len(), 1);
+    for (store, tree) in [("/srv/content", "wp-content"), ("/srv/content/x/y", "wp-content"), ("/srv/files/store", "uploads")] {
+        let told = refused(&fine.replace("file:///srv/backups", &format!("file://{store}")));
+        assert!(told.contains("the store") && told.contains(&format!("inside {tree}")), "{told}");
+    }
+    let root = one_site("path = \"/srv/www\"\ntable_prefix = \"wp_\"", DATABASE);
+    assert!(refused(&root.replace("file:///srv/backups", "file:///srv/www/wp-admin/b")).contains("inside root"));
+    assert_eq!(site_of(&root.replace("file:///srv/backups", "file:///srv/www/backups")).trees.len(), 1);
+    let state = format!("[daemon]\nstate = \"/srv/files/state\"\n{fine}");
+    assert!(refused(&state).contains("the local state"));
+}
+
+#[test]
 fn what_is_given_holds() {
     let lines = "schedule = \"30 2 * * 1-5\"\ntime_zone = \"UTC\"\nexclude = [\"uploads/big/\", \"**/*.iso\"]\n\
                  default_excludes = false\nupdate_wait = \"1h 30m\"\ntable_prefix = \"x_\"";

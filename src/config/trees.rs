@@ -55,6 +55,14 @@ pub struct TreeSettings {
     pub path: PathBuf,
 }
 
+/// The directories of the root that are captured: core, and what proves to whom the site belongs.
+pub const ROOT_DIRECTORIES: [&str; 3] = ["wp-admin", "wp-includes", ".well-known"];
+
+/// Whether this path below the root is, or is in, what is captured of it.
+pub(super) fn captured_of_root(inside: &Path) -> bool {
+    inside.components().next().is_none_or(|first| ROOT_DIRECTORIES.iter().any(|name| first.as_os_str() == *name))
+}
+
 /// The trees of a site: what the configuration says, else wp-config.php.
 pub(super) fn trees(
     check: &mut Check<'_>,

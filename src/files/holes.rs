@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::{SeekFrom, Stat, seek};
+use rustix::io::Errno;
 
 use super::metadata::size;
 
@@ -26,8 +27,13 @@ pub(super) fn holes_of(file: &File, stat: &Stat) -> Vec<Hole> {
     let (mut holes, mut smallest, mut at) = (Vec::new(), SMALLEST, 0);
     while at < size {
         let Ok(start) = seek(file, SeekFrom::Hole(at)) else { break };
-        // An error says that there is no content behind it.
-        let end = seek(file, SeekFrom::Data(start)).map_or(size, |end| end.min(size));
+        let end = match seek(file, SeekFrom::Data(start)) {
+            Ok(end) => end.min(size),
+            // There is no content behind it.
+            Err(Errno::NXIO) => size,
+            // Not known: then all is read, and a disk that can't be read says so.
+            Err(_) => return Vec::new(),
+        };
         if end <= start {
             break;
         }

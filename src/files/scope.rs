@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::config::{SiteSettings, TreeName};
+use crate::config::{ROOT_DIRECTORIES, SiteSettings, TreeName};
 
 /// What a tree is to the exclude rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,9 +17,6 @@ pub enum Scope {
         secrets: bool,
     },
 }
-
-/// The directories of the root that are captured: core, and what proves to whom the site belongs.
-const ROOT_DIRECTORIES: [&[u8]; 3] = [b"wp-admin", b"wp-includes", b".well-known"];
 
 /// The rules of the root.
 pub(super) const ANOTHER_DIRECTORY: &str = "root:another directory";
@@ -49,7 +46,7 @@ impl Scope {
             return None;
         }
         if is_dir {
-            return (!ROOT_DIRECTORIES.contains(&rel)).then_some(ANOTHER_DIRECTORY);
+            return (!ROOT_DIRECTORIES.iter().any(|name| name.as_bytes() == rel)).then_some(ANOTHER_DIRECTORY);
         }
         (!secrets && may_hold_secrets(rel)).then_some(MAY_HOLD_SECRETS)
     }

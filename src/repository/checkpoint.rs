@@ -90,13 +90,18 @@ pub async fn recover(store: &dyn Store, layout: &Layout, journal: &std::path::Pa
             Ok(toc) => toc,
             // Pruned, or damaged: what was in it is sent again.
             Err(RepositoryError::Damaged { .. }) => continue,
-            Err(RepositoryError::Store(error)) if error.kind == StoreErrorKind::NotFound => continue,
+            Err(RepositoryError::Store(error)) if is_of_the_pack(&error.kind) => continue,
             Err(error) => return Err(error),
         };
         tokio::task::block_in_place(|| journal.note_of(checkpoint.at, pack, &toc))?;
         found += 1;
     }
     Ok(found)
+}
+
+/// The pack is missing, or another than it was; which says nothing of the others.
+fn is_of_the_pack(kind: &StoreErrorKind) -> bool {
+    matches!(kind, StoreErrorKind::NotFound | StoreErrorKind::Damaged(_) | StoreErrorKind::TooLarge(_))
 }
 
 async fn newest(store: &dyn Store, layout: &Layout) -> Result<Option<Checkpoint>, RepositoryError> {

@@ -1,6 +1,6 @@
 //! From what the database says of an attachment to the paths of its files, as WordPress itself would come to them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::expected::Role;
 use super::php_serialize::walk;
@@ -43,11 +43,12 @@ impl Directories {
             None => from_root(option),
         };
         let directory = plain(&directory.unwrap_or_else(|| self.content.join("uploads")));
+        // Also where wp-content has a link to them.
+        if self.uploads_tree.as_deref().is_some_and(|tree| real(tree) == real(&directory)) {
+            return Uploads::Inside(UPLOADS_TREE.to_vec());
+        }
         match directory.strip_prefix(plain(&self.content)) {
             Ok(inside) => Uploads::Inside(inside.as_os_str().as_encoded_bytes().to_vec()),
-            Err(_) if self.uploads_tree.as_deref().map(plain).as_ref() == Some(&directory) => {
-                Uploads::Inside(UPLOADS_TREE.to_vec())
-            }
             Err(_) => Uploads::Outside(directory),
         }
     }
@@ -91,6 +92,11 @@ impl Directories {
         });
         outcome.map(|()| true)
     }
+}
+
+/// The path without links, as far as it exists.
+fn real(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| plain(path))
 }
 
 /// `relative` below `base`, without empty and `.` parts; `None` with a `..` part, or when nothing remains.
@@ -143,6 +149,14 @@ mod tests {
         assert_eq!(directories(None).uploads("files"), Uploads::Outside("/srv/www/files".into()));
         let captured = Directories { uploads_tree: Some("/srv/www/x/../files".into()), ..directories(None) };
         assert_eq!(captured.uploads("files"), Uploads::Inside(b"uploads:".to_vec()));
+        let dir = tempfile::tempdir().unwrap();
+        let (content, elsewhere) = (dir.path().join("wp-content"), dir.path().join("files"));
+        std::fs::create_dir(&content).unwrap();
+        std::fs::create_dir(&elsewhere).unwrap();
+        std::os::unix::fs::symlink("../files", content.join("uploads")).unwrap();
+        let linked = Directories { content, ..directories(None) };
+        assert_eq!(linked.uploads(""), inside("uploads"));
+        assert_eq!(Directories { uploads_tree: Some(elsewhere), ..linked }.uploads(""), inside("uploads:"));
         assert_eq!(directories(Some("wp-content/pics")).uploads("ignored"), inside("pics"));
         assert_eq!(directories(Some("../pics")).uploads(""), Uploads::Outside("/srv/pics".into()));
     }
