@@ -40,11 +40,12 @@ impl SiteTree {
     /// Opens them: wp-content first.
     pub(super) fn open_all(site: &SiteSettings) -> Result<Vec<Self>, BackupError> {
         let rules = |scope| Rules::within(site.default_excludes, &site.exclude, scope);
-        let content = Self { name: None, tree: Tree::open(&site.content_dir)?, rules: rules(Scope::Content)?, apart: Vec::new() };
+        let open = |path: &Path| Tree::open(path).map(|tree| tree.following(&site.follow_links_into));
+        let content = Self { name: None, tree: open(&site.content_dir)?, rules: rules(Scope::Content)?, apart: Vec::new() };
         let mut trees = vec![content];
         for tree in &site.trees {
             let rules = rules(Scope::of(site, tree.name))?;
-            trees.push(Self { name: Some(tree.name), tree: Tree::open(&tree.path)?, rules, apart: apart(site, &tree.path) });
+            trees.push(Self { name: Some(tree.name), tree: open(&tree.path)?, rules, apart: apart(site, &tree.path) });
         }
         Ok(trees)
     }

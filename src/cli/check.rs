@@ -100,6 +100,10 @@ fn describe_site(page: &mut Page<'_>, site: &SiteSettings) {
     page.line("exclude", "site.exclude", exclude);
     page.line("default_excludes", "site.default_excludes", site.default_excludes);
     page.line("update_wait", "site.update_wait", format_args!("{} s", site.update_wait.as_secs()));
+    if !site.follow_links_into.is_empty() {
+        let directories: Vec<_> = site.follow_links_into.iter().map(|path| path.display().to_string()).collect();
+        page.line("follow_links_into", "site.follow_links_into", directories.join(", "));
+    }
     let reread = if site.reread == 0 { "never".to_owned() } else { format!("one of {} unchanged files a run", site.reread) };
     page.line("reread", "site.reread", reread);
     let database = &site.database;

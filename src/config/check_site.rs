@@ -13,7 +13,7 @@ use super::raw::RawSite;
 use super::schedule::Schedule;
 use super::trees::trees;
 use super::wp_config::{Defined, Layout, WpConfig, WpConfigError};
-use super::{SiteName, SiteSettings};
+use super::{SiteName, SiteSettings, plain};
 
 /// In nights: how long content that changed without a trace stays unseen at most.
 const DEFAULT_REREAD: u32 = 30;
@@ -55,10 +55,26 @@ pub(super) fn site(check: &mut Check<'_>, raw: &RawSite, others: &[SiteSettings]
         update_wait: update_wait(check, &name, raw)?,
         reread: reread(check, &name, raw)?,
         trees,
+        follow_links_into: follow_links_into(check, &name, raw)?,
         include_wp_config: raw.include_wp_config.as_ref().is_some_and(|value| *value.get_ref()),
         root,
         name,
     })
+}
+
+/// Not the whole machine: whoever can write wp-content would choose what is read.
+fn follow_links_into(check: &mut Check<'_>, site: &SiteName, raw: &RawSite) -> Result<Vec<PathBuf>, ConfigError> {
+    const KEY: &str = "site.follow_links_into";
+    let mut directories = Vec::with_capacity(raw.follow_links_into.len());
+    for directory in &raw.follow_links_into {
+        let Some(path) = check.path(Some(site), KEY, Some(directory))? else { continue };
+        if plain(&path).parent().is_none() {
+            let advice = "name the directories that the site's links lead to, such as /usr/share/wordpress";
+            return Err(check.invalid(KEY, directory, "every file of this machine could be captured", advice));
+        }
+        directories.push(path);
+    }
+    Ok(directories)
 }
 
 fn site_name(check: &mut Check<'_>, raw: &RawSite, others: &[SiteSettings]) -> Result<SiteName, ConfigError> {

@@ -58,6 +58,8 @@ pub(super) struct RawSite {
     pub(super) mu_plugins_dir: Option<Spanned<String>>,
     pub(super) uploads_dir: Option<Spanned<String>>,
     #[serde(default)]
+    pub(super) follow_links_into: Vec<Spanned<String>>,
+    #[serde(default)]
     pub(super) database: RawDatabase,
 }
 

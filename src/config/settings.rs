@@ -128,6 +128,8 @@ pub struct SiteSettings {
     pub trees: Vec<TreeSettings>,
     /// Whether wp-config.php and other files of the root that hold secrets are captured.
     pub include_wp_config: bool,
+    /// Directories: a link that leads into one of them is captured as what it leads to.
+    pub follow_links_into: Vec<PathBuf>,
 }
 
 /// A database and how to reach it.

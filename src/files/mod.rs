@@ -9,6 +9,7 @@
 mod change;
 mod error;
 mod exclude;
+mod followed;
 mod holes;
 mod left_out;
 mod metadata;

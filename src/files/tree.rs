@@ -11,6 +11,7 @@ use rustix::fs::{FileType, FsWord, Mode, OFlags, ResolveFlags, fstat, fstatfs, o
 use rustix::io::{Errno, retry_on_intr};
 
 use super::error::FilesError;
+use super::followed::Followed;
 use super::metadata::Owners;
 
 /// How far the kernel may go when it resolves a path.
@@ -33,6 +34,8 @@ pub struct Tree {
     /// Set when the root, or any mount a walk came across, is on a network.
     network: AtomicBool,
     pub(super) owners: Owners,
+    /// The links that lead elsewhere and are followed.
+    pub(super) followed: Followed,
 }
 
 impl Tree {
@@ -52,7 +55,21 @@ impl Tree {
             Ok(_) => true,
         };
         let network = FileSystem::of(root.as_fd()) == FileSystem::Network;
-        Ok(Self { path: real, root: Arc::new(root), has_openat2, network: AtomicBool::new(network), owners: Owners::default() })
+        let network = AtomicBool::new(network);
+        Ok(Self {
+            path: real,
+            root: Arc::new(root),
+            has_openat2,
+            network,
+            owners: Owners::default(),
+            followed: Followed::default(),
+        })
+    }
+
+    /// The same tree, with links followed that lead into one of these directories. One that can't be opened leads nowhere.
+    pub fn following(mut self, directories: &[PathBuf]) -> Self {
+        self.followed = Followed::into(directories);
+        self
     }
 
     /// Where the tree is, symlinks resolved, at the time it was opened. For messages.
@@ -90,6 +107,11 @@ impl Tree {
         Ok(Arc::new(self.open_beneath(rel, PLACE)?))
     }
 
+    /// Opens whatever has this path, as a place, without following a symlink anywhere on the way.
+    pub(super) fn open_any(&self, rel: &[u8]) -> io::Result<OwnedFd> {
+        self.open_beneath(rel, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)
+    }
+
     /// Opens a child directory for listing, unless something is mounted there: then `XDEV`, and the mount isn't asked for
     /// anything (a server that is gone would not answer). `NOSYS` where the kernel can't promise that.
     pub(super) fn open_unmounted(&self, dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
@@ -102,10 +124,18 @@ impl Tree {
 
     fn open_beneath(&self, rel: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
         check_path(rel).map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
+        match self.followed.place(rel) {
+            Some((directory, inside)) => self.open_from(directory, &inside, flags),
+            None => self.open_from(&self.root, rel, flags),
+        }
+    }
+
+    /// Opens what is at a path beneath an open directory.
+    pub(super) fn open_from(&self, root: &OwnedFd, rel: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
         let mut dir: Option<OwnedFd> = None;
-        let mut rest = rel;
+        let mut rest = if rel.is_empty() { &b"."[..] } else { rel };
         loop {
-            let at = dir.as_ref().unwrap_or(&self.root).as_fd();
+            let at = dir.as_ref().unwrap_or(root).as_fd();
             let Some(step) = self.step(rest) else {
                 return Ok(self.open_step(at, rest, flags)?);
             };

@@ -92,6 +92,7 @@ impl<C> Walk<'_, C> {
     fn start(&mut self) -> Result<(), FilesError> {
         self.state = State::Under;
         let failed = |source| FilesError::Walk { path: shown(self.tree.path()), source };
+        self.tree.followed.begin();
         let root = self.tree.open_dir(b"").map_err(failed)?;
         let stat = fstat(&root).map_err(|e| failed(e.into()))?;
         let names = Names::list(root.as_fd()).map_err(failed)?;
@@ -143,6 +144,7 @@ impl<C> Walk<'_, C> {
                 self.ready.push_back(Walked::Entry(entry));
                 return Ok(());
             }
+            FileType::Symlink if self.tree.followed.follow(self.tree.path(), &path) => return self.behind(&name, &path, device),
             FileType::Symlink => return self.symlink(&dir, &name, &path, &stat),
             FileType::Fifo => "a FIFO",
             FileType::Socket => "a socket",
@@ -174,12 +176,36 @@ impl<C> Walk<'_, C> {
         Ok(())
     }
 
+    /// Takes what a followed link leads to: as what it is, and by the link's name.
+    fn behind(&mut self, name: &[u8], path: &[u8], device: u64) -> Result<(), FilesError> {
+        let (place, stat) = match self.tree.open_any(path).and_then(|place| Ok((fstat(&place)?, place))) {
+            Ok((stat, place)) => (place, stat),
+            Err(error) => return self.trouble(path, "what the link leads to", error),
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory if self.excluded(path, true) => Ok(()),
+            FileType::Directory => self.enter_open(Arc::new(place), name, path, device),
+            FileType::RegularFile => {
+                self.ready.push_back(Walked::Entry(entry(path, FileKind::File, &stat, &self.tree.owners)));
+                Ok(())
+            }
+            _ => {
+                self.found(FindingCode::SpecialFile, path, "a link to what is neither file nor directory".to_owned());
+                Ok(())
+            }
+        }
+    }
+
     /// Goes into a directory.
     fn enter(&mut self, parent: &Arc<OwnedFd>, name: &[u8], path: &[u8], device: u64) -> Result<(), FilesError> {
-        let dir = match open_child_dir(parent.as_fd(), name) {
-            Ok(dir) => dir,
-            Err(error) => return self.trouble(path, "", error.into()),
-        };
+        match open_child_dir(parent.as_fd(), name) {
+            Ok(dir) => self.enter_open(dir, name, path, device),
+            Err(error) => self.trouble(path, "", error.into()),
+        }
+    }
+
+    /// Goes into an open directory, which is on this device's file system or on another.
+    fn enter_open(&mut self, dir: Arc<OwnedFd>, name: &[u8], path: &[u8], device: u64) -> Result<(), FilesError> {
         // Of what was opened, which need not be what had the name a moment ago.
         let stat = match fstat(&dir) {
             Ok(stat) => stat,

@@ -370,5 +370,6 @@ fn site(dir: &Path) -> SiteSettings {
         reread: 0,
         trees: Vec::new(),
         include_wp_config: false,
+        follow_links_into: Vec::new(),
     }
 }

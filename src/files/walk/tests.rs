@@ -151,6 +151,71 @@ fn links_that_point_out_are_kept_and_named() {
 }
 
 #[test]
+fn links_into_named_directories_are_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let outer = dir.path().canonicalize().unwrap();
+    let (root, share, secret) = (outer.join("wp-content"), outer.join("share"), outer.join("secret"));
+    write(root.join("own.php"), b"own");
+    write(share.join("themes/plain/style.css"), b"a{}");
+    write(share.join("index.php"), b"<?php");
+    write(secret.join("key"), b"secret");
+    fs::create_dir_all(root.join("themes")).unwrap();
+    for (name, target) in [
+        ("themes/plain", share.join("themes/plain")),
+        ("index.php", PathBuf::from("../share/index.php")),
+        ("chain", root.join("themes/plain")),
+        // Out of the named directory, by words and by a link in it.
+        ("out", share.join("../secret/key")),
+        ("over", share.join("leads-out/key")),
+        ("etc", PathBuf::from("/etc")),
+    ] {
+        symlink(target, root.join(name)).unwrap();
+    }
+    symlink(&secret, share.join("leads-out")).unwrap();
+    symlink(&root, share.join("themes/plain/circle")).unwrap();
+    let tree = Tree::open(&root).unwrap().following(&[share.clone(), outer.join("none")]);
+    let rules = Rules::new(true, &[]).unwrap();
+    let walked = || {
+        let all = tree.walk::<ChunkRef>(&rules).map(Result::unwrap);
+        let entries = all.filter_map(|walked| if let Walked::Entry(entry) = walked { Some(entry) } else { None });
+        entries.map(|entry| (entry.path.to_string(), entry.kind)).collect::<Vec<_>>()
+    };
+    let (file, link, directory) = (FileKind::File, FileKind::Symlink, FileKind::Dir);
+    let expected = [
+        ("", directory),
+        // A link to a link that is followed: its end is in the named directory.
+        ("chain", directory),
+        ("chain/circle", link),
+        ("chain/style.css", file),
+        ("etc", link),
+        ("index.php", file),
+        ("out", link),
+        ("over", link),
+        ("own.php", file),
+        ("themes", directory),
+        ("themes/plain", directory),
+        ("themes/plain/circle", link),
+        ("themes/plain/style.css", file),
+    ];
+    let expected = expected.map(|(path, kind)| (path.to_owned(), kind));
+    assert_eq!(walked(), expected);
+    let read = |path: &str| tree.open_file(path.as_bytes()).map(|file| std::io::read_to_string(file).unwrap());
+    assert_eq!(read("themes/plain/style.css").unwrap(), "a{}");
+    assert_eq!(read("index.php").unwrap(), "<?php");
+    for path in ["out", "over", "etc/passwd", "themes/plain/circle/own.php", "themes/plain/../../secret/key"] {
+        assert!(read(path).is_err(), "{path}");
+    }
+    // A link that has led to the named directory leads nowhere else for being turned round; another walk sees what it is now.
+    fs::remove_file(root.join("themes/plain")).unwrap();
+    symlink(&secret, root.join("themes/plain")).unwrap();
+    assert!(read("themes/plain/key").is_err());
+    fs::remove_file(root.join("index.php")).unwrap();
+    write(root.join("index.php"), b"its own now");
+    assert!(walked().contains(&("themes/plain".to_owned(), link)));
+    assert_eq!(read("index.php").unwrap(), "its own now");
+}
+
+#[test]
 fn a_tree_deeper_than_a_path_can_be() {
     let dir = tempfile::tempdir().unwrap();
     let name = "d".repeat(60);
