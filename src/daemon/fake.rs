@@ -43,6 +43,7 @@ pub(super) fn site(name: &str) -> SiteSettings {
         reread: 0,
         trees: Vec::new(),
         include_wp_config: false,
+        recipients: Default::default(),
     }
 }
 

@@ -26,6 +26,7 @@ fn site(content: &Path) -> SiteSettings {
         reread: 0,
         trees: Vec::new(),
         include_wp_config: false,
+        recipients: Default::default(),
     }
 }
 
