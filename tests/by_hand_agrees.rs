@@ -52,6 +52,41 @@ fn the_script_and_the_program_agree() {
     same_database(&server, "blog", "by_hand").unwrap();
 }
 
+/// With Debian's age tool, which knows nothing of us.
+#[test]
+fn the_script_restores_an_encrypted_snapshot() {
+    let server = MariaDb::start();
+    let [content, store, elsewhere] = [0; 3].map(|_| tempfile::tempdir().unwrap());
+    small_site::make(&server, "blog", content.path());
+    let agent = Agent::new(&server, "blog", content.path(), &Store::Local(store.path()));
+    // A plain snapshot first: its packs stay in the store.
+    agent.snapshot();
+    let identity = elsewhere.path().join("identity");
+    let recipient = agent.ok(&["keygen", "--output", identity.to_str().unwrap()]);
+    agent.seal_to(&[recipient.trim()]);
+    agent.snapshot();
+    std::fs::write(content.path().join("uploads/second.bin"), small_site::noise(1 << 20, 5)).unwrap();
+    agent.snapshot();
+
+    let (by_hand, sql) = (agent.path("by-hand"), agent.path("by-hand.sql"));
+    let [site, latest, with, files, database] = ["blog", "latest", "--identity", "--files", "--sql"].map(Path::new);
+    let output = script(&[store.path(), site, latest, with, &identity, files, &by_hand, database, &sql]);
+    assert!(output.status.success(), "{}", text(&output));
+    same_tree(content.path(), &by_hand).unwrap();
+    let stream = agent.run(&["restore", "latest", "--sql", "--identity", identity.to_str().unwrap()]);
+    assert!(!stream.stdout.is_empty() && stream.stdout == std::fs::read(&sql).unwrap(), "the stream of SQL differs");
+
+    // Without an identity it says whose is wanted; with a stranger's it writes nothing.
+    let nothing = agent.path("nothing");
+    let output = script(&[store.path(), site, latest, files, &nothing]);
+    assert!(!output.status.success() && text(&output).contains(recipient.trim()), "{}", text(&output));
+    let stranger = elsewhere.path().join("stranger");
+    agent.ok(&["keygen", "--output", stranger.to_str().unwrap()]);
+    let output = script(&[store.path(), site, latest, with, &stranger, files, &nothing]);
+    assert!(!output.status.success() && text(&output).contains("can't be opened"), "{}", text(&output));
+    assert!(!nothing.exists());
+}
+
 #[test]
 fn the_script_refuses_a_damaged_pack() {
     let server = MariaDb::start();

@@ -50,6 +50,23 @@ fn a_first_run_over_two_gigabytes_of_files() {
     println!("restore: {} MiB", restore / MIB);
     assert!(restore <= 128 * MIB, "{} MiB", restore / MIB);
     support::compare::same_tree(content.path(), &target).unwrap();
+    drop((agent, store));
+
+    // The same, sealed.
+    let store = tempfile::tempdir().unwrap();
+    let agent = Agent::new(&server, "blog", content.path(), &Store::Local(store.path()));
+    let identity = agent.path("identity");
+    let identity = identity.to_str().unwrap();
+    let recipient = agent.ok(&["keygen", "--output", identity]);
+    agent.seal_to(&[recipient.trim()]);
+    let first = agent.peak(&["run-now", "--foreground"]);
+    println!("sealed: first run {} MiB", first / MIB);
+    assert!(first <= 128 * MIB, "{} MiB", first / MIB);
+    let target = agent.path("restored");
+    let restore = agent.peak(&["restore", "latest", "--files", target.to_str().unwrap(), "--identity", identity]);
+    println!("sealed: restore {} MiB", restore / MIB);
+    assert!(restore <= 128 * MIB, "{} MiB", restore / MIB);
+    support::compare::same_tree(content.path(), &target).unwrap();
 }
 
 #[test]

@@ -68,6 +68,7 @@ impl Site {
             site: files_site::settings(&self.server, self.content.path()),
             run: random_run_id(),
             trigger: Trigger::Command,
+            options: Default::default(),
             progress: Arc::new(Tally::default()),
             cancel: CancellationToken::new(),
             checkpoint_every: checkpoint::EVERY,

@@ -12,6 +12,7 @@ use super::findings::{self, Findings, Found};
 use super::publish::{FileCounts, Publisher, Usage};
 use super::report::SnapshotSummary;
 use super::run::Run;
+use super::sealed;
 use super::tables::Dumped;
 use super::trees::After;
 use crate::config::TreeName;
@@ -98,12 +99,13 @@ impl Commit<'_> {
         let mut missing = Findings::new(scratch, "cross-check")?;
         let (lacks, _) = block_in_place(|| lookup.finish())?;
         lacks.into_iter().for_each(|finding| missing.add(finding));
+        let tables = block_in_place(|| self.publisher(&mut lists, &mut usage).tables(&drafted_tables, &dir.join("tables.zst")))?;
+        if let Some(parent) = self.parent {
+            let others = sealed::differently(&parent.manifest, &self.run.context.site.recipients, |pack| usage.uses(pack));
+            others.into_iter().for_each(|finding| missing.add(finding));
+        }
         found.push(missing.finish()?);
-        let (tables, notes) = block_in_place(|| {
-            let mut publisher = self.publisher(&mut lists, &mut usage);
-            let tables = publisher.tables(&drafted_tables, &dir.join("tables.zst"))?;
-            Ok::<_, BackupError>((tables, publisher.notes(&found, scratch)?))
-        })?;
+        let notes = block_in_place(|| self.publisher(&mut lists, &mut usage).notes(&found, scratch))?;
         self.run.phase(Phase::Commit);
         self.run.uncancelled(self.writer.flush()).await?;
 
@@ -176,7 +178,8 @@ impl Commit<'_> {
             tool: concat!("wp-backup-agent ", env!("CARGO_PKG_VERSION")).to_owned(),
             trigger: context.trigger.as_str().to_owned(),
             server,
-            recipients: Vec::new(),
+            recipients: context.site.recipients.texts(),
+            sealed: sealed::recipients_of(&packs, &context.site.recipients, self.parent.map(|p| &p.manifest)),
             status: if findings.keys().any(|code| code.is_loss()) { Status::Findings } else { Status::Complete },
             findings,
             excluded: findings::excluded(found),

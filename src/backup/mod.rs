@@ -11,9 +11,10 @@ mod publish;
 mod report;
 mod reread;
 mod run;
+mod sealed;
 mod tables;
 mod trees;
 
 pub use error::BackupError;
 pub use report::{RunReport, SnapshotSummary, Trigger};
-pub use run::{RunContext, run};
+pub use run::{RunContext, RunOptions, run};

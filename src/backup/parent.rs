@@ -7,16 +7,19 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use super::run::RunContext;
+use super::sealed;
 use crate::config::TreeName;
-use crate::progress::{Event, Progress};
+use crate::progress::Event;
 use crate::repository::RepositoryError;
 use crate::repository::entry::{ChunkRef, FileEntry, Finding, FindingCode, TableEntry};
 use crate::repository::layout::{LAST_SEQ, Layout};
 use crate::repository::list::{LineBuffer, ListFile};
 use crate::repository::reader::ChunkReader;
+use crate::repository::seal::Keys;
 use crate::repository::snapshots::{self, Found};
 use crate::repository::state::{LocalSnapshot, SiteState, tree_list};
-use crate::storage::{Store, StoreErrorKind};
+use crate::storage::StoreErrorKind;
 
 /// What a run compares with, and where its own snapshot goes.
 pub(super) struct Chosen {
@@ -38,13 +41,8 @@ impl Chosen {
 }
 
 /// Chooses. A parent is the newest snapshot in the store, if its lists can be had: from local state, else from the store.
-pub(super) async fn choose(
-    store: &Arc<dyn Store>,
-    layout: &Layout,
-    state: &Arc<SiteState>,
-    progress: &dyn Progress,
-    cancel: &CancellationToken,
-) -> Result<Chosen, RepositoryError> {
+pub(super) async fn choose(context: &RunContext, layout: &Layout, state: &Arc<SiteState>) -> Result<Chosen, RepositoryError> {
+    let store = &context.store;
     let local = state.parent();
     let listed = (Instant::now(), Timestamp::now());
     let found = snapshots::list(store.as_ref(), layout, local.as_ref().map(|l| l.path.as_str())).await?;
@@ -58,7 +56,7 @@ pub(super) async fn choose(
             // Nothing from the parent on: is the store another one, or was it emptied?
             lost(local);
             let all = snapshots::list(store.as_ref(), layout, None).await?;
-            let chosen = from_store_or_full(store, layout, state, all.last(), listed, progress, cancel).await?;
+            let chosen = from_store_or_full(context, layout, state, all.last(), listed).await?;
             return Ok(chosen.with(findings));
         }
         return Ok(Chosen { parent: None, seq: 1, findings, listed });
@@ -76,7 +74,7 @@ pub(super) async fn choose(
         state.promote(&newest.key.id)?;
         return Ok(Chosen { parent: Some(staged), seq: after(&newest)?, findings, listed });
     }
-    let mut chosen = from_store_or_full(store, layout, state, Some(&newest), listed, progress, cancel).await?.with(findings);
+    let mut chosen = from_store_or_full(context, layout, state, Some(&newest), listed).await?.with(findings);
     if chosen.parent.is_none() {
         // The newest can't be read, but ours is in the store, so its packs are, too.
         chosen.parent = local.filter(|local| found.iter().any(|f| f.path == local.path));
@@ -92,19 +90,18 @@ fn after(newest: &Found) -> Result<u64, RepositoryError> {
 }
 
 async fn from_store_or_full(
-    store: &Arc<dyn Store>,
+    context: &RunContext,
     layout: &Layout,
     state: &Arc<SiteState>,
     newest: Option<&Found>,
     listed: (Instant, Timestamp),
-    progress: &dyn Progress,
-    cancel: &CancellationToken,
 ) -> Result<Chosen, RepositoryError> {
     let Some(newest) = newest else { return Ok(Chosen { parent: None, seq: 1, findings: Vec::new(), listed }) };
     let seq = after(newest)?;
-    match fetch(store, layout, state, newest, cancel).await {
+    let full = |finding| Chosen { parent: None, seq, findings: vec![finding], listed };
+    match fetch(context, layout, state, newest).await {
         Ok(parent) => {
-            progress.event(Event::Note(format!(
+            context.progress.event(Event::Note(format!(
                 "local state lacked snapshot {}; its lists were read from the store",
                 newest.key.seq
             )));
@@ -113,25 +110,32 @@ async fn from_store_or_full(
         // What passes must not cost a full snapshot: the next run tries again.
         Err(error @ (RepositoryError::State { .. } | RepositoryError::Cancelled | RepositoryError::Task)) => Err(error),
         Err(RepositoryError::Store(error)) if error.kind == StoreErrorKind::Unreachable => Err(error.into()),
+        // As it should be: nothing on this host opens them.
+        Err(error @ (RepositoryError::NoIdentity { .. } | RepositoryError::WrongIdentity { .. })) => {
+            let finding = sealed::lists_unread(newest, &error);
+            context.progress.event(Event::Note(format!("{}: {}", finding.subject, finding.detail)));
+            Ok(full(finding))
+        }
         Err(error) => {
             let detail = format!("its manifest or lists can't be read ({}): it is not what this run compares with", error);
             let finding = Finding { code: FindingCode::ParentLost, subject: newest.path.as_str().into(), detail };
-            Ok(Chosen { parent: None, seq, findings: vec![finding], listed })
+            Ok(full(finding))
         }
     }
 }
 
 /// Brings a snapshot's manifest and lists into local state.
 async fn fetch(
-    store: &Arc<dyn Store>,
+    context: &RunContext,
     layout: &Layout,
     state: &Arc<SiteState>,
     found: &Found,
-    cancel: &CancellationToken,
 ) -> Result<LocalSnapshot, RepositoryError> {
+    let store = &context.store;
     let stored = snapshots::read(store.as_ref(), found).await?;
-    let reader = ChunkReader::new(Arc::clone(store), layout.clone(), &stored.manifest.packs);
-    let (state, id, runtime, cancel) = (Arc::clone(state), found.key.id, Handle::current(), cancel.clone());
+    let keys = Keys::new(&context.options.identities, &stored.manifest);
+    let reader = ChunkReader::new(Arc::clone(store), layout.clone(), &stored.manifest.packs).with_keys(keys);
+    let (state, id, runtime, cancel) = (Arc::clone(state), found.key.id, Handle::current(), context.cancel.clone());
     let work = move || {
         let mut reader = reader;
         let dir = state.snapshot_dir(&id)?;

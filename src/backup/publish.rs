@@ -30,6 +30,11 @@ impl Usage {
         *live = live.saturating_add(chunk.size);
     }
 
+    /// Whether something in this pack is used, as far as is counted.
+    pub(super) fn uses(&self, pack: &PackName) -> bool {
+        self.0.contains_key(pack)
+    }
+
     /// The packs that are used, sorted by name; `known` has what is known of each.
     pub(super) fn packs(self, known: &[&[PackInfo]]) -> Result<Vec<PackInfo>, RepositoryError> {
         let infos: HashMap<PackName, &PackInfo> = known.iter().flat_map(|packs| packs.iter()).map(|p| (p.name, p)).collect();

@@ -18,14 +18,15 @@ use super::look::{Draft, Look, Which};
 use super::parent::{self, Chosen};
 use super::report::{RunReport, SnapshotSummary, Trigger};
 use super::reread::Share;
+use super::sealed;
 use super::tables::Tables;
 use super::trees::SiteTree;
-use crate::config::{SiteSettings, TreeName};
+use crate::config::{Identities, SiteSettings, TreeName};
 use crate::error::{Exit, Explain, render};
 use crate::files::{Measure, ReadBuffer};
 use crate::progress::{Event, Phase, Progress};
 use crate::repository::RepositoryError;
-use crate::repository::checkpoint;
+use crate::repository::checkpoint::{self, Recovered};
 use crate::repository::entry::{ChunkRef, FileEntry, Finding, FindingCode, TableEntry};
 use crate::repository::ids::{PackName, RunId};
 use crate::repository::journal::Journal;
@@ -34,6 +35,7 @@ use crate::repository::layout::Layout;
 use crate::repository::list::ListReader;
 use crate::repository::manifest::{Counts, PackInfo};
 use crate::repository::outbox::Spool;
+use crate::repository::seal::recipients_id;
 use crate::repository::state::{LocalSnapshot, SiteState};
 use crate::repository::writer::{PackWriter, WriterContext};
 use crate::storage::{Store, StoreErrorKind};
@@ -41,6 +43,15 @@ use crate::wordpress::UpdateGate;
 
 /// How often a WordPress update under way is looked at again.
 const UPDATE_POLL: Duration = Duration::from_secs(2);
+
+/// What a run may be asked for beside a snapshot.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Everything is read and sent again: nothing of the snapshots before is used.
+    pub full: bool,
+    /// What opens the lists of sealed snapshots, when local state lacks them. A host has none of its own.
+    pub identities: Identities,
+}
 
 /// All that a run needs.
 #[derive(Clone)]
@@ -55,6 +66,8 @@ pub struct RunContext {
     pub run: RunId,
     /// Who asked.
     pub trigger: Trigger,
+    /// What was asked for beside a snapshot.
+    pub options: RunOptions,
     /// Who watches.
     pub progress: Arc<dyn Progress>,
     /// How often a checkpoint goes into the store: [`checkpoint::EVERY`], but for tests.
@@ -140,10 +153,14 @@ impl Run<'_> {
     async fn steps(&self, trees: &[SiteTree], state: &Arc<SiteState>) -> Result<SnapshotSummary, BackupError> {
         let context = self.context;
         let lost = state.is_new();
-        let Chosen { parent, seq, findings, listed } = self
-            .uncancelled(parent::choose(&context.store, &self.layout, state, context.progress.as_ref(), &context.cancel))
-            .await?;
-        state.keep_only(parent.as_ref().map(|p| &p.manifest.id))?;
+        let mut chosen = self.uncancelled(parent::choose(context, &self.layout, state)).await?;
+        state.keep_only(chosen.parent.as_ref().map(|p| &p.manifest.id))?;
+        // Its lists stay on disk until the commit: a run that is broken off must not lose them.
+        if let Some(why) = sealed::makes_full(&context.options, chosen.parent.as_ref(), &context.site.recipients) {
+            chosen.parent = None;
+            context.progress.event(Event::Note(why.to_owned()));
+        }
+        let Chosen { parent, seq, findings, listed } = chosen;
         if let Some(parent) = &parent {
             let Counts { file_entries: entries, file_bytes: bytes, rows, sql_bytes, .. } = parent.manifest.counts;
             context.progress.event(Event::Expected { entries, bytes, rows, sql_bytes });
@@ -162,6 +179,7 @@ impl Run<'_> {
             journal: Journal::open(&state.journal(), &context.store.url())?,
             checkpoint_every: context.checkpoint_every,
             resumed: resumed.clone(),
+            recipients: context.site.recipients.clone(),
             cancel: context.cancel.clone(),
         })?;
         let (files, tables) = known(parent.as_ref(), &scratch);
@@ -236,10 +254,16 @@ impl Run<'_> {
     /// Without local state: what a run before may have sent before it was broken off.
     async fn recover(&self, state: &SiteState) -> Result<(), BackupError> {
         match checkpoint::recover(self.context.store.as_ref(), &self.layout, &state.journal()).await {
-            Ok(0) => Ok(()),
-            Ok(packs) => {
-                let note = format!("local state is lost; this run goes on from a checkpoint of {packs} packs in the store");
-                self.context.progress.event(Event::Note(note));
+            Ok(Recovered { packs, sealed }) => {
+                if packs > 0 {
+                    let note = format!("local state is lost; this run goes on from a checkpoint of {packs} packs in the store");
+                    self.context.progress.event(Event::Note(note));
+                }
+                if sealed > 0 {
+                    let note =
+                        format!("local state is lost; {sealed} packs of a broken run are sealed, so their content is sent again");
+                    self.context.progress.event(Event::Note(note));
+                }
                 Ok(())
             }
             // The account may lack the right to look: then all is sent again.
@@ -257,7 +281,9 @@ impl Run<'_> {
         let noted = block_in_place(|| Journal::read(&path, now, &store.url(), &mut |_| Ok(())))?;
         // No manifest names them: whether they are still there must be asked.
         let there = self.there(store.as_ref(), &noted).await?;
-        let packs: Vec<_> = noted.into_iter().filter(|pack| there.contains(&pack.name)).collect();
+        // Those that were sealed to others, or not at all, are no part of a snapshot that is sealed to these.
+        let sealed = recipients_id(&self.context.site.recipients);
+        let packs: Vec<_> = noted.into_iter().filter(|pack| pack.sealed == sealed && there.contains(&pack.name)).collect();
         if packs.is_empty() {
             Journal::clear(&path)?;
             return Ok((Known::nothing(), packs));
@@ -275,7 +301,7 @@ impl Run<'_> {
     async fn there(&self, store: &dyn Store, packs: &[PackInfo]) -> Result<HashSet<PackName>, BackupError> {
         let mut wanted: BTreeMap<String, Vec<&PackInfo>> = BTreeMap::new();
         for pack in packs {
-            let key = self.layout.pack(&pack.name);
+            let key = self.layout.pack(pack);
             let directory = key.rsplit_once('/').map_or(String::new(), |(directory, _)| format!("{directory}/"));
             wanted.entry(directory).or_default().push(pack);
         }
@@ -294,7 +320,7 @@ impl Run<'_> {
                     Err(error) => return Err(error.into()),
                 };
                 for object in &page.objects {
-                    let known = packs.iter().find(|pack| self.layout.pack(&pack.name) == object.key && pack.size == object.size);
+                    let known = packs.iter().find(|pack| self.layout.pack(pack) == object.key && pack.size == object.size);
                     there.extend(known.map(|pack| pack.name));
                 }
                 after = page.objects.last().map(|object| object.key.clone());

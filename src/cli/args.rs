@@ -71,6 +71,8 @@ pub(super) enum Command {
     Files(FilesCommand),
     /// Bring a snapshot back: into a directory, a database, or as SQL
     Restore(RestoreArgs),
+    /// Make an identity, which opens encrypted backups: on another machine than the one that is backed up
+    Keygen(KeygenArgs),
     /// Show what the configuration says and where each value came from; try the store, wp-content and the database
     Check,
 }
@@ -91,6 +93,34 @@ pub(super) struct RunNowArgs {
     /// Run in this process, without a daemon; Ctrl-C cancels
     #[arg(long, conflicts_with = "wait")]
     pub(super) foreground: bool,
+    /// Read and send everything, and use nothing of the snapshots before: for one that is sealed to the recipients of now alone
+    #[arg(long, requires = "foreground")]
+    pub(super) full: bool,
+    /// Rebuild lost local state from encrypted snapshots with this identity, of which nothing is kept; may be repeated
+    #[arg(long = "identity", value_name = "FILE", requires = "foreground")]
+    pub(super) identities: Vec<PathBuf>,
+}
+
+/// What opens encrypted snapshots.
+#[derive(Debug, Args)]
+pub(super) struct Unlock {
+    /// The file of an identity that opens an encrypted snapshot; may be repeated
+    #[arg(long = "identity", value_name = "FILE")]
+    pub(super) identities: Vec<PathBuf>,
+}
+
+/// `keygen`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Make it where backups are restored, not on the machine that is backed up, and keep a copy elsewhere: without it nobody reads the backups.
+
+Examples:
+  wp-backup-agent keygen --output identity.txt    prints the recipient, which goes into the configuration
+  wp-backup-agent restore latest --files /srv/restored --identity identity.txt")]
+pub(super) struct KeygenArgs {
+    /// Write the identity into this new file, which only its owner may read, and print the recipient; without it the identity itself is printed
+    #[arg(long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
 }
 
 /// `status`
@@ -219,6 +249,8 @@ pub(super) struct OfSite {
     /// Of this tree beside wp-content: root, plugins, mu-plugins or uploads
     #[arg(long, value_parser = tree)]
     pub(super) tree: Option<TreeName>,
+    #[command(flatten)]
+    pub(super) unlock: Unlock,
     /// Print JSON, an object a line
     #[arg(long)]
     pub(super) json: bool,
@@ -242,6 +274,8 @@ pub(super) struct RestoreArgs {
     /// Write wp-content into this directory, which must be empty or not exist; with --overwrite what is there and as it should be is kept
     #[arg(long, value_name = "DIR")]
     pub(super) files: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) unlock: Unlock,
     #[command(flatten)]
     pub(super) of_files: RestoreFiles,
     /// Load the database into this schema of the site's server, which must be empty or not exist

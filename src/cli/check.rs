@@ -29,6 +29,8 @@ fn describe(settings: &Settings, origins: &Origins) -> String {
     page.line("socket", "daemon.socket", settings.daemon.socket.display());
     page.line("state", "daemon.state", settings.daemon.state.display());
     page.line("socket_group", "daemon.socket_group", settings.daemon.socket_group.as_deref().unwrap_or("none"));
+    page.text.push_str("\nencryption\n");
+    encryption(&mut page, settings);
     for site in &settings.sites {
         page.site = Some(&site.name);
         let _ = write!(page.text, "\nsite {}\n", site.name);
@@ -54,6 +56,28 @@ impl Page<'_> {
         let _ = writeln!(self.text, "  note: {text}");
     }
 }
+
+/// All sites have the same recipients.
+fn encryption(page: &mut Page<'_>, settings: &Settings) {
+    let recipients = settings.sites.first().map(|site| site.recipients.texts()).unwrap_or_default();
+    for recipient in &recipients {
+        page.line("recipient", "encryption.recipients", recipient);
+    }
+    if recipients.is_empty() {
+        page.line("recipients", "encryption.recipients", "none");
+        page.text.push_str(UNENCRYPTED);
+    }
+}
+
+/// Said of a store that anyone who can read it can read.
+const UNENCRYPTED: &str = "\
+  ********************************************************************************
+  WARNING: backups are NOT ENCRYPTED. Whoever can read the store reads the whole
+  database and all files, with this machine's own credentials for the store, too.
+  what to do: `wp-backup-agent keygen` on another machine, and the recipient that
+  it prints into [encryption] of this configuration (docs/ENCRYPTION.md)
+  ********************************************************************************
+";
 
 fn store(page: &mut Page<'_>, store: &StoreSettings) {
     match store {

@@ -9,6 +9,7 @@ mod failure;
 mod figures;
 mod files;
 mod format;
+mod keygen;
 mod output;
 mod progress;
 mod reach;
@@ -81,6 +82,7 @@ fn dispatch(Arguments { global, command }: &Arguments, out: &mut Output) -> Resu
             let settings = config::load(&global.config)?;
             work(async { restore::run(&settings, global, restore, out).await })
         }
+        Command::Keygen(keygen) => keygen::run(keygen, out),
         Command::Check => check::run(global, out),
     }
 }

@@ -8,7 +8,7 @@ use super::format::local_time;
 use super::output::Output;
 use super::sites::choose_site;
 use super::{restore_files, safety};
-use crate::config::{DatabaseSettings, Secret, Settings, SiteSettings};
+use crate::config::{DatabaseSettings, Identities, Secret, Settings, SiteSettings};
 use crate::database::{Definer, Existing};
 use crate::error::Exit;
 use crate::progress::{Progress, Silent};
@@ -41,11 +41,12 @@ pub(super) async fn run(settings: &Settings, global: &Global, args: &RestoreArgs
         return Err(Failure::new(Exit::Usage, "nothing to restore to", "give --files DIR, --database NAME, or --sql"));
     }
     let site = choose_site(settings, args.site.as_deref())?;
+    let identities = Identities::read(&args.unlock.identities)?;
     let store = storage::open(&settings.store).await?;
     let cancel = super::signals::cancelled_by_signals();
     let progress: Arc<dyn Progress> = Arc::new(Silent);
     let layout = Layout::new(site.name.clone());
-    let mut restore = Restore::open(store, layout, &args.snapshot, progress, cancel).await?;
+    let mut restore = Restore::open(store, layout, &args.snapshot, progress, cancel).await?.unlock(&identities);
     let manifest = restore.manifest();
     // With --sql standard output is the stream; what is told goes to standard error.
     let told = format!(

@@ -8,12 +8,13 @@ use super::output::Output;
 use super::progress::{Display, follow};
 use super::signals::cancelled_by_signals;
 use super::{format, sites, work};
-use crate::backup::{RunReport, Trigger};
-use crate::config;
+use crate::backup::{RunOptions, RunReport, Trigger};
+use crate::config::{self, Identities};
 use crate::daemon::control::Client;
 use crate::daemon::queue::Disposition;
 use crate::daemon::{Agent, run_in_foreground};
 use crate::error::Exit;
+use crate::repository::entry::FindingCode;
 
 /// Asks the daemon for a run, and follows it when told to.
 pub(super) async fn ask(client: &Client, args: &RunNowArgs, out: &mut Output) -> Result<Exit, Failure> {
@@ -37,8 +38,9 @@ pub(super) async fn ask(client: &Client, args: &RunNowArgs, out: &mut Output) ->
 pub(super) fn foreground(global: &Global, args: &RunNowArgs, out: &mut Output) -> Result<Exit, Failure> {
     let settings = config::load(&global.config)?;
     let site = sites::choose_site(&settings, args.site.as_deref())?;
+    let options = RunOptions { full: args.full, identities: Identities::read(&args.identities)? };
     work(async {
-        let runner = Arc::new(Agent::open(&settings).await?);
+        let runner = Arc::new(Agent::open(&settings).await?.with_options(options));
         let mut display = Display::new();
         let report =
             run_in_foreground(&settings.daemon.state, site, Trigger::Command, runner, cancelled_by_signals(), |figures| {
@@ -68,6 +70,9 @@ fn conclude(report: &RunReport, out: &mut Output) -> Exit {
             format::plural(snapshot.uploaded.packs, "pack"),
             format::duration(seconds),
         ));
+        for finding in snapshot.first_findings.iter().filter(|finding| finding.code == FindingCode::SealedBefore) {
+            out.note(format_args!("wp-backup-agent: {}: {}", finding.subject, finding.detail));
+        }
         let mut shown = 0;
         for finding in snapshot.first_findings.iter().filter(|finding| finding.code.is_loss()) {
             shown += 1;

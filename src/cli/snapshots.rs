@@ -71,6 +71,24 @@ async fn run_show(settings: &Settings, show: &SnapshotsShow, out: &mut Output) -
     Ok(Exit::Success)
 }
 
+/// Whom the packs are sealed to.
+fn encryption(manifest: &Manifest) -> String {
+    let plain = manifest.packs.iter().filter(|pack| pack.sealed.is_none()).count();
+    let sets: Vec<String> = manifest
+        .sealed
+        .iter()
+        .map(|(id, recipients)| {
+            let packs = manifest.packs.iter().filter(|pack| pack.sealed == Some(*id)).count();
+            format!("{} sealed to {}", plural(packs as u64, "pack"), recipients.join(", "))
+        })
+        .collect();
+    match (plain, sets.is_empty()) {
+        (_, true) => "none: whoever reads the store reads the backup".to_owned(),
+        (0, false) => sets.join("; "),
+        (plain, false) => format!("{}; {} not encrypted", sets.join("; "), plural(plain as u64, "pack")),
+    }
+}
+
 fn described(manifest: &Manifest) -> Vec<(&'static str, String)> {
     let counts = manifest.counts;
     let mut lines = vec![
@@ -85,6 +103,7 @@ fn described(manifest: &Manifest) -> Vec<(&'static str, String)> {
         ("server", format!("{} {} ({})", manifest.server.flavour, manifest.server.version, manifest.server.consistency)),
         ("uploaded", format!("{} in {} packs", bytes(manifest.uploaded.bytes), manifest.uploaded.packs)),
         ("needs", format!("{} packs, {} stored", manifest.packs.len(), bytes(manifest.packs.iter().map(|p| p.size).sum()))),
+        ("encryption", encryption(manifest)),
         ("parent", manifest.parent.as_ref().map_or_else(|| "none: a full snapshot".to_owned(), |p| p.key.clone())),
         ("made by", manifest.tool.clone()),
     ];

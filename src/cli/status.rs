@@ -78,6 +78,9 @@ fn details(site: &SiteStatus) -> Vec<String> {
     if site.state == SiteState::Idle && site.last_snapshot.is_none() && site.last_run.is_none() {
         lines.push(format!("{}: no run yet; `wp-backup-agent run-now {}` starts one", site.site, site.site));
     }
+    if site.recipients.as_ref().is_some_and(Vec::is_empty) {
+        lines.push(format!("{}: backups are not encrypted: `wp-backup-agent check` says what to do", site.site));
+    }
     lines.extend(site.error.as_ref().map(|error| format!("{}: {error}", site.site)));
     lines
 }

@@ -13,7 +13,7 @@ use super::raw::RawSite;
 use super::schedule::Schedule;
 use super::trees::trees;
 use super::wp_config::{Defined, Layout, WpConfig, WpConfigError};
-use super::{SiteName, SiteSettings, plain};
+use super::{Recipients, SiteName, SiteSettings, plain};
 
 /// In nights: how long content that changed without a trace stays unseen at most.
 const DEFAULT_REREAD: u32 = 30;
@@ -23,8 +23,13 @@ const DEFAULT_UPDATE_WAIT: Duration = Duration::from_secs(600);
 /// Longer waits would only hide a site that is stuck in maintenance.
 const LONGEST_UPDATE_WAIT: Duration = Duration::from_secs(24 * 3600);
 
-/// The checked site. `others` are those before it, for the uniqueness of names.
-pub(super) fn site(check: &mut Check<'_>, raw: &RawSite, others: &[SiteSettings]) -> Result<SiteSettings, ConfigError> {
+/// The checked site. `others` are those before it, for the uniqueness of names; `recipients` are the store's.
+pub(super) fn site(
+    check: &mut Check<'_>,
+    raw: &RawSite,
+    others: &[SiteSettings],
+    recipients: &Recipients,
+) -> Result<SiteSettings, ConfigError> {
     let name = site_name(check, raw, others)?;
     let root = check.path(Some(&name), "site.path", raw.path.as_ref())?;
     let wp_config = check.path(Some(&name), "site.wp_config", raw.wp_config.as_ref())?;
@@ -56,7 +61,8 @@ pub(super) fn site(check: &mut Check<'_>, raw: &RawSite, others: &[SiteSettings]
         reread: reread(check, &name, raw)?,
         trees,
         follow_links_into: follow_links_into(check, &name, raw)?,
-        include_wp_config: raw.include_wp_config.as_ref().is_some_and(|value| *value.get_ref()),
+        include_wp_config: raw.include_wp_config.as_ref().map_or(!recipients.is_empty(), |value| *value.get_ref()),
+        recipients: recipients.clone(),
         root,
         name,
     })

@@ -8,7 +8,9 @@ mod check_dump;
 mod check_site;
 mod db_host;
 mod definitions;
+mod encryption;
 mod error;
+mod identity;
 mod origin;
 mod php;
 mod raw;
@@ -24,7 +26,9 @@ mod wp_config;
 use std::path::Path;
 
 pub use db_host::{DEFAULT_SOCKETS, DbHost, parse_db_host};
+pub use encryption::Recipients;
 pub use error::{ConfigError, Position};
+pub use identity::{Identities, IdentityError, NewIdentity};
 pub use origin::{Origin, Origins};
 pub use secret::Secret;
 pub use settings::{

@@ -11,6 +11,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) daemon: RawDaemon,
     #[serde(default)]
+    pub(super) encryption: RawEncryption,
+    #[serde(default)]
     pub(super) site: Vec<RawSite>,
 }
 
@@ -34,6 +36,14 @@ pub(super) struct RawDaemon {
     pub(super) socket: Option<Spanned<String>>,
     pub(super) state: Option<Spanned<String>>,
     pub(super) socket_group: Option<Spanned<String>>,
+}
+
+/// `[encryption]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawEncryption {
+    pub(super) recipients: Option<Vec<Spanned<String>>>,
+    pub(super) recipients_file: Option<Spanned<String>>,
 }
 
 /// `[[site]]`

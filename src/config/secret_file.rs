@@ -86,7 +86,9 @@ fn credential_path(
     Ok(directory.join(name.get_ref()))
 }
 
-enum Content {
+/// What is in a secret's file.
+pub(super) enum Content {
+    /// The secret.
     Secret(Secret),
     /// Every user may read or write it.
     Open,
@@ -94,7 +96,8 @@ enum Content {
     Useless(&'static str),
 }
 
-fn read_file(path: &Path) -> io::Result<Content> {
+/// What a file that should hold a secret does hold.
+pub(super) fn read_file(path: &Path) -> io::Result<Content> {
     // Looked at first: opening a FIFO would wait for its writer.
     if !path.metadata()?.is_file() {
         return Ok(Content::Useless("is not a regular file"));

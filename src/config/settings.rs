@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Secret, TreeSettings};
+use super::{Recipients, Secret, TreeSettings};
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -126,10 +126,12 @@ pub struct SiteSettings {
     pub reread: u32,
     /// What is captured beside wp-content.
     pub trees: Vec<TreeSettings>,
-    /// Whether wp-config.php and other files of the root that hold secrets are captured.
+    /// Whether wp-config.php and other files of the root that hold secrets are captured. Default: when packs are sealed.
     pub include_wp_config: bool,
     /// Directories: a link that leads into one of them is captured as what it leads to.
     pub follow_links_into: Vec<PathBuf>,
+    /// Whom packs are sealed to.
+    pub recipients: Recipients,
 }
 
 /// A database and how to reach it.

@@ -359,3 +359,47 @@ fn the_example_as_it_stands_is_a_configuration() {
     let settings = parse(&text, Path::new("config.example.toml")).unwrap_or_else(|error| panic!("{}", render(&error)));
     assert_eq!(settings.sites[0].schedule.as_deref(), Some("30 2 * * *"));
 }
+
+const RECIPIENT: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
+
+#[test]
+fn recipients_are_taken_from_the_configuration_and_from_a_file() {
+    let plain = one_site("", DATABASE);
+    let made = NewIdentity::generate();
+    let (_directory, file) = secret_file(0o644, format!("# the office\n\n{}\n", made.recipient()).as_bytes());
+    let text = format!("[encryption]\nrecipients = [\"{RECIPIENT}\", \"{RECIPIENT}\"]\nrecipients_file = {file:?}\n{plain}");
+    let site = site_of(&text);
+    let mut both = [RECIPIENT.to_owned(), made.recipient().to_owned()];
+    both.sort();
+    assert_eq!(site.recipients.texts(), both);
+    // What holds secrets is captured where it is sealed, unless the owner says otherwise.
+    assert!(site.include_wp_config && !site_of(&plain).include_wp_config);
+    assert!(!site_of(&text.replace("name = \"blog\"", "name = \"blog\"\ninclude_wp_config = false")).include_wp_config);
+}
+
+#[test]
+fn what_is_no_recipient_is_refused() {
+    let refused_with = |lines: &str| refused(&format!("[encryption]\n{lines}\n{}", one_site("", DATABASE)));
+    for (lines, told) in [
+        ("recipients = []".to_owned(), "nothing would be encrypted"),
+        ("recipients = [\"ssh-ed25519 AAAA\"]".to_owned(), "not an age recipient"),
+        (format!("recipients = [\"{}\"]", RECIPIENT.replace("t7", "t8")), "not an age recipient"),
+        ("recipients_file = \"/nonexistent/file\"".to_owned(), "can't be read"),
+        ("recipients_file = \"relative\"".to_owned(), "absolute"),
+        ("recipient = [\"x\"]".to_owned(), "did you mean `recipients`"),
+    ] {
+        assert!(refused_with(&lines).contains(told), "{lines}: {}", refused_with(&lines));
+    }
+    let (_directory, empty) = secret_file(0o644, b"# none\n");
+    assert!(refused_with(&format!("recipients_file = {empty:?}")).contains("nothing would be encrypted"));
+    let (_directory, open) = secret_file(0o666, RECIPIENT.as_bytes());
+    assert!(refused_with(&format!("recipients_file = {open:?}")).contains("could add a recipient"));
+    // An identity in the wrong place is not shown.
+    let identity = NewIdentity::generate();
+    let secret = identity.text().reveal().lines().last().unwrap().to_owned();
+    let (_directory, file) = secret_file(0o600, secret.as_bytes());
+    for lines in [format!("recipients = [\"{secret}\"]"), format!("recipients_file = {file:?}")] {
+        let told = refused_with(&lines);
+        assert!(told.contains("an identity stands here") && !told.contains(&secret), "{told}");
+    }
+}

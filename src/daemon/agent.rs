@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use super::Runner;
-use crate::backup::{self, RunContext, RunReport, Trigger};
+use crate::backup::{self, RunContext, RunOptions, RunReport, Trigger};
 use crate::config::{Settings, SiteSettings};
 use crate::progress::Progress;
 use crate::repository::checkpoint;
@@ -19,12 +19,19 @@ use crate::storage::{self, Store, StoreError};
 pub struct Agent {
     store: Arc<dyn Store>,
     state: PathBuf,
+    options: RunOptions,
 }
 
 impl Agent {
     /// Opens the store. Makes no request to it.
     pub async fn open(settings: &Settings) -> Result<Self, StoreError> {
-        Ok(Self { store: storage::open(&settings.store).await?, state: settings.daemon.state.clone() })
+        let (store, state) = (storage::open(&settings.store).await?, settings.daemon.state.clone());
+        Ok(Self { store, state, options: RunOptions::default() })
+    }
+
+    /// Its runs are made in this way.
+    pub fn with_options(self, options: RunOptions) -> Self {
+        Self { options, ..self }
     }
 }
 
@@ -39,7 +46,7 @@ impl Runner for Agent {
         cancel: CancellationToken,
     ) -> RunReport {
         let (store, state, site) = (Arc::clone(&self.store), self.state.clone(), site.clone());
-        let checkpoint_every = checkpoint::EVERY;
-        backup::run(RunContext { store, state, site, run, trigger, progress, checkpoint_every, cancel }).await
+        let (options, checkpoint_every) = (self.options.clone(), checkpoint::EVERY);
+        backup::run(RunContext { store, state, site, run, trigger, options, progress, checkpoint_every, cancel }).await
     }
 }

@@ -44,6 +44,7 @@ pub(super) fn site(name: &str) -> SiteSettings {
         trees: Vec::new(),
         include_wp_config: false,
         follow_links_into: Vec::new(),
+        recipients: Default::default(),
     }
 }
 

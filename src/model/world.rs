@@ -199,6 +199,7 @@ impl World {
             site: site(&self.dir),
             run: id,
             trigger: Trigger::Command,
+            options: Default::default(),
             progress: moments,
             checkpoint_every: checkpoint::EVERY,
             cancel,
@@ -285,7 +286,7 @@ impl World {
     fn prune(&mut self) {
         let manifests = self.manifests();
         let packs = manifests.values().flat_map(|manifest| &manifest.packs);
-        let named: BTreeSet<String> = packs.map(|pack| layout().pack(&pack.name)).collect();
+        let named: BTreeSet<String> = packs.map(|pack| layout().pack(pack)).collect();
         self.store.objects().retain(|key, _| !key.contains("/packs/") || named.contains(key));
     }
 
@@ -371,5 +372,6 @@ fn site(dir: &Path) -> SiteSettings {
         trees: Vec::new(),
         include_wp_config: false,
         follow_links_into: Vec::new(),
+        recipients: Default::default(),
     }
 }

@@ -79,13 +79,26 @@ impl Checkpoints {
     }
 }
 
+/// What a checkpoint was good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recovered {
+    /// Packs that the run goes on from.
+    pub packs: usize,
+    /// Packs that are sealed: what is in them is sent again.
+    pub sealed: usize,
+}
+
 /// Fills the journal from the newest checkpoint, for a host that has lost its local state: the tables of contents are read from the packs' ends.
-/// Nothing is there, or it is too old to be trusted: nothing is done.
-pub async fn recover(store: &dyn Store, layout: &Layout, journal: &std::path::Path) -> Result<usize, RepositoryError> {
-    let Some(checkpoint) = newest(store, layout).await? else { return Ok(0) };
+/// Nothing is there, or it is too old to be trusted: nothing is done. Sealed packs are passed over.
+pub async fn recover(store: &dyn Store, layout: &Layout, journal: &std::path::Path) -> Result<Recovered, RepositoryError> {
+    let mut found = Recovered::default();
+    let Some(checkpoint) = newest(store, layout).await? else { return Ok(found) };
     let journal = Journal::open(journal, &store.url())?;
-    let mut found = 0;
     for pack in &checkpoint.packs {
+        if pack.sealed.is_some() {
+            found.sealed += 1;
+            continue;
+        }
         let toc = match contents(store, layout, pack).await {
             Ok(toc) => toc,
             // Pruned, or damaged: what was in it is sent again.
@@ -94,7 +107,7 @@ pub async fn recover(store: &dyn Store, layout: &Layout, journal: &std::path::Pa
             Err(error) => return Err(error),
         };
         tokio::task::block_in_place(|| journal.note_of(checkpoint.at, pack, &toc))?;
-        found += 1;
+        found.packs += 1;
     }
     Ok(found)
 }
@@ -129,7 +142,7 @@ async fn newest(store: &dyn Store, layout: &Layout) -> Result<Option<Checkpoint>
 
 /// The table of contents of a pack in the store.
 async fn contents(store: &dyn Store, layout: &Layout, pack: &PackInfo) -> Result<Toc, RepositoryError> {
-    let key = layout.pack(&pack.name);
+    let key = layout.pack(pack);
     let end = async |length: u64| {
         let length = length.min(pack.size);
         store.get_range(&key, pack.size - length, length).await.map_err(RepositoryError::from)

@@ -334,6 +334,8 @@ pub enum FindingCode {
     UpdateUnderWay,
     /// The snapshot before, or all of them, can't be found in the store or read from it any more.
     ParentLost,
+    /// Packs or lists of snapshots before were sealed to others than this run's recipients: who can read what, and who can't.
+    SealedBefore,
     /// A finding of a newer agent.
     #[serde(other)]
     Unknown,
@@ -342,7 +344,7 @@ pub enum FindingCode {
 impl FindingCode {
     /// Whether the snapshot lacks something because of this: then the run ends with [`crate::error::Exit::Findings`].
     pub fn is_loss(self) -> bool {
-        !matches!(self, Self::Excluded | Self::OutsideLink | Self::SpecialFile)
+        !matches!(self, Self::Excluded | Self::OutsideLink | Self::SpecialFile | Self::SealedBefore)
     }
 }
 

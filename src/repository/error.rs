@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::ids::PackName;
 use crate::error::{Exit, Explain};
 use crate::storage::StoreError;
 
@@ -57,6 +58,25 @@ pub enum RepositoryError {
         /// The newest known.
         known: u32,
     },
+    /// A sealed pack, and no identity.
+    #[error("pack {pack} is sealed to {recipients}, and no identity is given")]
+    NoIdentity {
+        /// The pack.
+        pack: PackName,
+        /// Whom it is sealed to.
+        recipients: String,
+    },
+    /// A sealed pack that none of the identities opens.
+    #[error("none of the identities given opens pack {pack}, which is sealed to {recipients}")]
+    WrongIdentity {
+        /// The pack.
+        pack: PackName,
+        /// Whom it is sealed to.
+        recipients: String,
+    },
+    /// The age library failed to seal a pack.
+    #[error("sealing a pack failed: {0}")]
+    Seal(String),
     /// No snapshot fits.
     #[error("site {site} has no snapshot {wanted:?} in {store}")]
     NoSnapshot {
@@ -127,11 +147,12 @@ impl Explain for RepositoryError {
             Self::State { .. } | Self::LocalList { .. } => Exit::Io,
             Self::Held { .. } => Exit::Busy,
             Self::Damaged { .. } | Self::Newer { .. } => Exit::Data,
+            Self::NoIdentity { .. } | Self::WrongIdentity { .. } => Exit::Denied,
             Self::NoSnapshot { .. } => Exit::NoInput,
             Self::Ambiguous { .. } => Exit::Usage,
             Self::TooOld | Self::Threads(_) => Exit::Failure,
             Self::StoreTooSlow { .. } => Exit::Unavailable,
-            Self::Compress(_) | Self::ReadBack(_) | Self::Task => Exit::Internal,
+            Self::Compress(_) | Self::Seal(_) | Self::ReadBack(_) | Self::Task => Exit::Internal,
             Self::Cancelled => Exit::Cancelled,
         }
     }
@@ -150,6 +171,10 @@ impl Explain for RepositoryError {
             }
             Self::Held { .. } => "wait for it, or see `wp-backup-agent status`".into(),
             Self::Damaged { .. } => "restore from another snapshot: see `wp-backup-agent snapshots list`".into(),
+            Self::NoIdentity { .. } => {
+                "give the identity of one of them by --identity FILE, on a machine that may read the backups".into()
+            }
+            Self::WrongIdentity { .. } => "give by --identity FILE the identity of one of these recipients".into(),
             Self::Newer { .. } => "install the newest wp-backup-agent on this machine".into(),
             Self::NoSnapshot { .. } => "see `wp-backup-agent snapshots list`".into(),
             Self::Ambiguous { .. } => "give more digits of the id".into(),
@@ -159,7 +184,7 @@ impl Explain for RepositoryError {
             }
             Self::Threads(_) => "raise the limit of tasks (TasksMax= of the unit, ulimit -u)".into(),
             Self::ReadBack(_) => "test this machine's memory; then run again".into(),
-            Self::State { .. } | Self::Compress(_) | Self::Task | Self::Cancelled => return None,
+            Self::State { .. } | Self::Compress(_) | Self::Seal(_) | Self::Task | Self::Cancelled => return None,
         })
     }
 }

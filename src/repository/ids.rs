@@ -86,11 +86,27 @@ id!(
     RunId,
     8
 );
+id!(
+    /// Names a set of age recipients, as packs tell whom they are sealed to.
+    RecipientsId,
+    8
+);
 
 impl ChunkId {
     /// The id of this content.
     pub fn of(content: &[u8]) -> Self {
         Self(*blake3::hash(content).as_bytes())
+    }
+}
+
+impl RecipientsId {
+    /// The id of these recipients: the first bytes of the BLAKE3 of their texts in ascending order, each ended by a newline.
+    pub fn of(recipients: &[String]) -> Self {
+        let mut texts: Vec<&str> = recipients.iter().map(String::as_str).collect();
+        texts.sort_unstable();
+        let lines: String = texts.iter().flat_map(|text| [text, "\n"]).collect();
+        let [a, b, c, d, e, f, g, h, ..] = *blake3::hash(lines.as_bytes()).as_bytes();
+        Self([a, b, c, d, e, f, g, h])
     }
 }
 

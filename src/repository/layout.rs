@@ -5,7 +5,8 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::ids::{PackName, RunId};
+use super::ids::RunId;
+use super::manifest::PackInfo;
 use crate::config::SiteName;
 
 /// The largest sequence number: keys have ten digits for it.
@@ -48,10 +49,11 @@ impl Layout {
         format!("{}/checkpoints/{}-{run}.json", self.site, compact(at))
     }
 
-    /// A pack's key.
-    pub fn pack(&self, name: &PackName) -> String {
-        let name = name.to_string();
-        format!("{}/packs/{}/{name}.tar.zst", self.site, &name[..2])
+    /// A pack's key: a sealed one has an ending of its own.
+    pub fn pack(&self, pack: &PackInfo) -> String {
+        let name = pack.name.to_string();
+        let age = if pack.sealed.is_some() { ".age" } else { "" };
+        format!("{}/packs/{}/{name}.tar.zst{age}", self.site, &name[..2])
     }
 
     /// Reads a manifest's key; `None` for anything else that may lie there.

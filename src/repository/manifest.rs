@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::TreeName;
 
 use super::entry::{ChunkRef, FindingCode};
-use super::ids::{PackName, RunId};
+use super::ids::{PackName, RecipientsId, RunId};
 
 /// The format's version that this agent writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
@@ -38,8 +38,11 @@ pub struct Manifest {
     pub trigger: String,
     /// The database server.
     pub server: Server,
-    /// The age recipients that packs are sealed to; empty: packs are plain.
+    /// The age recipients that the run sealed its packs to, in ascending order; empty: its packs are plain.
     pub recipients: Vec<String>,
+    /// The recipients of all sealed packs of the snapshot, by [`PackInfo::sealed`]: packs that are the parent's may have others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sealed: BTreeMap<RecipientsId, Vec<String>>,
     /// Whether every entry was captured whole.
     pub status: Status,
     /// How many findings of each kind; their subjects are in the list of findings.
@@ -175,4 +178,7 @@ pub struct PackInfo {
     pub sha256: String,
     /// Bytes of content that this snapshot uses of it, a chunk counted once per entry that names it.
     pub live: u64,
+    /// Whom it is sealed to ([`Manifest::sealed`]); absent: it is plain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<RecipientsId>,
 }

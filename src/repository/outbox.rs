@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::buffers::Buffers;
-use super::codec::CodecThreads;
+use super::codec::{CodecThreads, Doing};
 use super::error::RepositoryError;
 use super::ids::PackName;
 use super::manifest::PackInfo;
@@ -53,10 +53,9 @@ pub(super) struct Outbox {
 struct Waiting {
     number: u32,
     path: PathBuf,
-    name: PackName,
+    info: PackInfo,
     sha256: Sha256,
     toc: Toc,
-    size: u64,
 }
 
 impl Outbox {
@@ -101,10 +100,14 @@ impl Outbox {
                 self.next_in_time().await?;
             }
         }
-        let (context, packs) = (Arc::clone(&self.context), self.packs.clone());
-        let sealing = self.codecs.run(move |codec| builder.seal(codec, &packs));
+        let (context, sealing) = (Arc::clone(&self.context), self.seal(builder));
         self.sending.spawn(async move { Ok((number, send(&context, sealing.done().await??).await?)) });
         Ok(())
+    }
+
+    fn seal(&self, builder: PackBuilder) -> Doing<Result<SealedPack, RepositoryError>> {
+        let (context, packs) = (Arc::clone(&self.context), self.packs.clone());
+        self.codecs.run(move |codec| builder.seal(codec, &packs, &context.recipients))
     }
 
     /// Waits until a pack has gone out, and sends the next that waits.
@@ -113,7 +116,7 @@ impl Outbox {
             self.sent.push(done.map_err(|_| RepositoryError::Task)??);
         }
         if let Some(waiting) = self.waiting.pop_front() {
-            self.spooled = self.spooled.saturating_sub(waiting.size);
+            self.spooled = self.spooled.saturating_sub(waiting.info.size);
             let (context, packs) = (Arc::clone(&self.context), self.packs.clone());
             self.sending.spawn(async move {
                 let number = waiting.number;
@@ -141,9 +144,8 @@ impl Outbox {
     }
 
     async fn put_aside(&mut self, number: u32, builder: PackBuilder) -> Result<(), RepositoryError> {
-        let packs = self.packs.clone();
         let path = self.context.scratch.join(format!("pack-{number}"));
-        let sealed = self.codecs.run(move |codec| builder.seal(codec, &packs)).done().await??;
+        let sealed = self.seal(builder).done().await??;
         let task = tokio::task::spawn_blocking(move || {
             let written = std::fs::write(&path, &sealed.stored);
             (sealed, path, written)
@@ -160,11 +162,11 @@ impl Outbox {
             self.sending.spawn(async move { Ok((number, send(&context, sealed).await?)) });
             return Ok(());
         }
-        let SealedPack { name, sha256, stored, toc } = sealed;
-        let size = stored.len() as u64;
+        let SealedPack { info, sha256, stored: _, toc } = sealed;
+        let size = info.size;
         tracing::debug!(number, size, "the store is slow: a pack waits on disk");
         self.spooled += size;
-        self.waiting.push_back(Waiting { number, path, name, sha256, toc, size });
+        self.waiting.push_back(Waiting { number, path, info, sha256, toc });
         Ok(())
     }
 }
@@ -177,18 +179,18 @@ impl Waiting {
         std::fs::File::open(&self.path)
             .and_then(|mut file| file.read_to_end(&mut stored))
             .map_err(RepositoryError::state("reading", &self.path))?;
-        if PackName::of(&stored) != self.name {
+        if PackName::of(&stored) != self.info.name {
             return Err(RepositoryError::ReadBack("it came back from the spool changed".to_owned()));
         }
         std::fs::remove_file(&self.path).map_err(RepositoryError::state("removing", &self.path))?;
-        Ok(SealedPack { name: self.name, sha256: self.sha256, stored: packs.lend(stored), toc: self.toc })
+        Ok(SealedPack { info: self.info, sha256: self.sha256, stored: packs.lend(stored), toc: self.toc })
     }
 }
 
 async fn send(context: &Arc<WriterContext>, sealed: SealedPack) -> Result<PackInfo, RepositoryError> {
-    let info = PackInfo { name: sealed.name, size: sealed.stored.len() as u64, sha256: hex::encode(sealed.sha256), live: 0 };
+    let info = sealed.info;
     // Either answer will do: an object of this name has this content, and the run's id inside makes the name ours.
-    context.store.put_new(&context.layout.pack(&sealed.name), sealed.stored, sealed.sha256).await?;
+    context.store.put_new(&context.layout.pack(&info), sealed.stored, sealed.sha256).await?;
     context.progress.event(Event::Uploaded { bytes: info.size });
     let (noted, owner) = (info.clone(), Arc::clone(context));
     tokio::task::spawn_blocking(move || owner.journal.note(&noted, &sealed.toc)).await.map_err(|_| RepositoryError::Task)??;
@@ -258,6 +260,7 @@ mod tests {
             progress: Arc::new(Silent),
             checkpoint_every: crate::repository::checkpoint::EVERY,
             resumed: Vec::new(),
+            recipients: Default::default(),
             cancel: Default::default(),
         };
         let mut outbox = Outbox::new(Arc::new(context), Buffers::new(PACK_ROOM), CodecThreads::start(2).unwrap());
@@ -296,7 +299,7 @@ mod tests {
         assert_eq!(sent.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
         assert_eq!(fixture.on_disk(), 0);
         for (_, info) in sent {
-            let key = fixture.outbox.context.layout.pack(&info.name);
+            let key = fixture.outbox.context.layout.pack(&info);
             let stored = fixture.gate.get(&key, 1 << 20).await.unwrap();
             assert_eq!((PackName::of(&stored), stored.len() as u64), (info.name, info.size));
         }

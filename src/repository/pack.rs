@@ -9,6 +9,9 @@ use super::buffers::Buffers;
 use super::codec::Codec;
 use super::error::RepositoryError;
 use super::ids::{ChunkId, PackName, RunId};
+use super::manifest::PackInfo;
+use super::seal::{recipients_id, seal};
+use crate::config::Recipients;
 use crate::storage::Sha256;
 
 /// A pack is sealed once it holds this many stored bytes.
@@ -153,8 +156,14 @@ impl PackBuilder {
         place
     }
 
-    /// Closes the pack, reads all of it back as a restore would, and names it. Its buffer comes back to `packs` once it is sent.
-    pub(crate) fn seal(mut self, codec: &mut Codec, packs: &Buffers) -> Result<SealedPack, RepositoryError> {
+    /// Closes the pack, reads all of it back as a restore would, encrypts it where there are recipients, and names it. Its buffer
+    /// comes back to `packs` once it is sent.
+    pub(crate) fn seal(
+        mut self,
+        codec: &mut Codec,
+        packs: &Buffers,
+        recipients: &Recipients,
+    ) -> Result<SealedPack, RepositoryError> {
         let json = serde_json::to_vec(&self.toc).map_err(|e| RepositoryError::ReadBack(e.to_string()))?;
         let mut last = Vec::with_capacity(member_bytes(json.len()) + 2 * BLOCK);
         push_member(&mut last, TOC_MEMBER, &json);
@@ -170,20 +179,23 @@ impl PackBuilder {
         self.stored.extend_from_slice(&offset.to_le_bytes());
         self.stored.extend_from_slice(&length.to_le_bytes());
         self.stored.extend_from_slice(TRAILER_MARK);
+        // What is encrypted, this host can't read any more.
         read_back(codec, &self.stored, &self.toc)?;
-        Ok(SealedPack {
-            name: PackName::of(&self.stored),
-            sha256: sha2::Sha256::digest(&self.stored).into(),
-            stored: packs.lend(self.stored),
-            toc: self.toc,
-        })
+        let sealed = recipients_id(recipients);
+        if sealed.is_some() {
+            seal(recipients, &mut self.stored)?;
+        }
+        let (name, sha256): (_, Sha256) = (PackName::of(&self.stored), sha2::Sha256::digest(&self.stored).into());
+        let info = PackInfo { name, size: self.stored.len() as u64, sha256: hex::encode(sha256), live: 0, sealed };
+        Ok(SealedPack { info, sha256, stored: packs.lend(self.stored), toc: self.toc })
     }
 }
 
 /// A closed pack, ready to be sent.
 #[derive(Debug)]
 pub(crate) struct SealedPack {
-    pub(crate) name: PackName,
+    /// No live bytes are counted yet.
+    pub(crate) info: PackInfo,
     pub(crate) sha256: Sha256,
     pub(crate) stored: Bytes,
     pub(crate) toc: Toc,
@@ -261,7 +273,7 @@ mod tests {
             frame.push(ChunkId::of(b"beside"), b"beside");
             builder.push(&compress(&mut codec, frame, Vec::new()).unwrap().0);
         }
-        builder.seal(&mut codec, &Buffers::new(0)).unwrap()
+        builder.seal(&mut codec, &Buffers::new(0), &Recipients::default()).unwrap()
     }
 
     #[test]
@@ -283,7 +295,7 @@ mod tests {
         }
         assert!(dir.path().join(TOC_MEMBER).exists());
         assert_eq!(read_toc(&mut Codec::default(), &sealed.stored, sealed.stored.len() as u64).unwrap(), sealed.toc);
-        assert_eq!(sealed.name, PackName::of(&sealed.stored));
+        assert_eq!(sealed.info.name, PackName::of(&sealed.stored));
     }
 
     #[test]
@@ -298,7 +310,8 @@ mod tests {
             let at = flip.min(frame.stored.len() - 1);
             frame.stored[at] ^= 1;
             builder.push(&frame);
-            assert!(matches!(builder.seal(&mut codec, &Buffers::new(0)), Err(RepositoryError::ReadBack(_))), "byte {flip}");
+            let sealed = builder.seal(&mut codec, &Buffers::new(0), &Recipients::default());
+            assert!(matches!(sealed, Err(RepositoryError::ReadBack(_))), "byte {flip}");
         }
     }
 

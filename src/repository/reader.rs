@@ -3,7 +3,8 @@
 //! Lists and files are in the order in which they were packed, most of the time: a pack of which the snapshot needs
 //! much is fetched whole, once; of another only the frames that are asked for.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::mem::take;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,7 +16,9 @@ use super::ids::{ChunkId, PackName};
 use super::layout::Layout;
 use super::manifest::PackInfo;
 use super::pack::{FRAME_LIMIT, slice};
-use crate::storage::{Store, StoreErrorKind};
+use super::seal::{Keys, Opener};
+use super::source::{PackSource, StoredFrame};
+use crate::storage::Store;
 
 /// Decompressed frames kept in memory.
 const FRAMES_KEPT: usize = 4;
@@ -26,19 +29,24 @@ type FrameKey = (PackName, u64);
 
 /// Reads chunks of one snapshot.
 pub struct ChunkReader {
-    store: Arc<dyn Store>,
-    layout: Layout,
-    packs: HashMap<PackName, PackInfo>,
+    packs: PackSource,
     whole: Option<(PackName, Bytes)>,
     frames: VecDeque<(FrameKey, Bytes)>,
     codec: Codec,
+    opener: Opener,
 }
 
 impl ChunkReader {
-    /// A reader for a snapshot that needs these packs.
+    /// A reader for a snapshot that needs these packs, none of them sealed.
     pub fn new(store: Arc<dyn Store>, layout: Layout, packs: &[PackInfo]) -> Self {
-        let packs = packs.iter().map(|p| (p.name, p.clone())).collect();
-        Self { store, layout, packs, whole: None, frames: VecDeque::new(), codec: Codec::default() }
+        let packs = PackSource::new(store, layout, packs);
+        Self { packs, whole: None, frames: VecDeque::new(), codec: Codec::default(), opener: Opener::default() }
+    }
+
+    /// The same with keys to the sealed ones.
+    pub fn with_keys(mut self, keys: Keys) -> Self {
+        self.packs.set_keys(keys);
+        self
     }
 
     /// A chunk's content, whose hash is its id.
@@ -62,11 +70,16 @@ impl ChunkReader {
         // A frame of several chunks is within the limit; one larger holds this chunk alone.
         let limit = (FRAME_LIMIT as u64).max(chunk.size.saturating_add(4 << 10));
         let pack = chunk.pack;
-        let mut codec = std::mem::take(&mut self.codec);
-        let task = tokio::task::spawn_blocking(move || (codec.decompress(&stored, limit), codec));
-        let (plain, codec) = task.await.map_err(|_| RepositoryError::Task)?;
-        self.codec = codec;
-        let plain = Bytes::from(plain.map_err(|detail| RepositoryError::damaged(format!("pack {pack}"), detail))?);
+        let (keys, mut codec, mut opener) = (self.packs.keys().clone(), take(&mut self.codec), take(&mut self.opener));
+        let task = tokio::task::spawn_blocking(move || {
+            let frame = stored.open(&keys, &mut opener);
+            let damaged = |detail| RepositoryError::damaged(format!("pack {pack}"), detail);
+            let plain = frame.and_then(|frame| codec.decompress(&frame, limit).map_err(damaged));
+            (plain, codec, opener)
+        });
+        let (plain, codec, opener) = task.await.map_err(|_| RepositoryError::Task)?;
+        (self.codec, self.opener) = (codec, opener);
+        let plain = Bytes::from(plain?);
         // Nothing else is in it: it would only lie here while the next is read.
         if plain.len() > FRAME_LIMIT {
             return Ok(plain);
@@ -78,47 +91,26 @@ impl ChunkReader {
         Ok(plain)
     }
 
-    /// The frame's stored bytes.
-    async fn stored(&mut self, chunk: &ChunkRef) -> Result<Bytes, RepositoryError> {
-        let (offset, length) = chunk.frame;
-        let what = || format!("pack {}", chunk.pack);
-        let info = self.packs.get(&chunk.pack).ok_or_else(|| {
-            RepositoryError::damaged(
-                "the manifest",
-                format!("chunk {} is in pack {}, which it does not name", chunk.id, chunk.pack),
-            )
-        })?;
-        if offset.checked_add(length).is_none_or(|end| end > info.size) {
-            return Err(RepositoryError::damaged(what(), "a frame is out of the pack's bounds"));
-        }
+    /// The frame as it is stored.
+    async fn stored(&mut self, chunk: &ChunkRef) -> Result<StoredFrame, RepositoryError> {
+        let info = self.packs.info(chunk)?;
         if let Some((_, pack)) = self.whole.as_ref().filter(|(name, _)| *name == chunk.pack) {
-            return slice_of(pack, offset, length).ok_or_else(|| RepositoryError::damaged(what(), "a frame is out of bounds"));
+            return self.packs.cut(info, pack, chunk.frame);
         }
-        let key = self.layout.pack(&chunk.pack);
         if info.live < info.size / 2 || info.size > WHOLE_LIMIT {
-            return self.store.get_range(&key, offset, length).await.map_err(|e| missing(e, &chunk.pack));
+            return self.packs.fetch(info, chunk.frame).await;
         }
         // The one before goes first: only one is in memory.
         self.whole = None;
-        let pack = self.store.get(&key, info.size).await.map_err(|e| missing(e, &chunk.pack))?;
+        let pack = self.packs.whole(info).await?;
         let bytes = pack.clone();
         let name = tokio::task::spawn_blocking(move || PackName::of(&bytes)).await.map_err(|_| RepositoryError::Task)?;
         if name != chunk.pack {
-            return Err(RepositoryError::damaged(what(), "its bytes don't have the hash that is its name"));
+            let detail = "its bytes don't have the hash that is its name";
+            return Err(RepositoryError::damaged(format!("pack {}", chunk.pack), detail));
         }
-        self.whole = Some((chunk.pack, pack.clone()));
-        slice_of(&pack, offset, length).ok_or_else(|| RepositoryError::damaged(what(), "a frame is out of bounds"))
-    }
-}
-
-pub(super) fn slice_of(bytes: &Bytes, offset: u64, length: u64) -> Option<Bytes> {
-    slice(bytes, offset, length).map(|part| bytes.slice_ref(part))
-}
-
-/// A pack that isn't there is damage of the snapshot, not a wrong question.
-pub(super) fn missing(error: crate::storage::StoreError, pack: &PackName) -> RepositoryError {
-    match error.kind {
-        StoreErrorKind::NotFound => RepositoryError::damaged(format!("pack {pack}"), "it is not in the store"),
-        _ => RepositoryError::Store(error),
+        let frame = self.packs.cut(info, &pack, chunk.frame);
+        self.whole = Some((chunk.pack, pack));
+        frame
     }
 }

@@ -1,7 +1,6 @@
 //! The packs that several readers read at once: each is fetched once, whole, where much of it is needed; of another only the
 //! frames that are asked for.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -15,7 +14,8 @@ use super::ids::{ChunkId, PackName};
 use super::layout::Layout;
 use super::manifest::PackInfo;
 use super::pack::{FRAME_LIMIT, slice};
-use super::reader::{missing, slice_of};
+use super::seal::{Keys, Opener};
+use super::source::{PackSource, StoredFrame};
 use crate::storage::Store;
 
 /// A pack larger than this (one large row) is never kept whole.
@@ -23,10 +23,8 @@ const WHOLE_LIMIT: u64 = 32 << 20;
 
 /// The packs of one snapshot.
 pub struct PackShelf {
-    store: Arc<dyn Store>,
-    layout: Layout,
-    packs: HashMap<PackName, PackInfo>,
-    /// The packs that are kept whole, the one that was asked for last at the end.
+    packs: PackSource,
+    /// The packs that are kept whole, as they are stored: the one that was asked for last at the end.
     kept: Mutex<Vec<(PackName, Arc<OnceCell<Bytes>>)>>,
     room: usize,
 }
@@ -34,8 +32,13 @@ pub struct PackShelf {
 impl PackShelf {
     /// Packs of a snapshot; at most `room` of them are kept whole.
     pub fn new(store: Arc<dyn Store>, layout: Layout, packs: &[PackInfo], room: usize) -> Self {
-        let packs = packs.iter().map(|pack| (pack.name, pack.clone())).collect();
-        Self { store, layout, packs, kept: Mutex::default(), room: room.max(1) }
+        Self { packs: PackSource::new(store, layout, packs), kept: Mutex::default(), room: room.max(1) }
+    }
+
+    /// The same with keys to the sealed ones.
+    pub fn with_keys(mut self, keys: Keys) -> Self {
+        self.packs.set_keys(keys);
+        self
     }
 
     /// Whether a pack of which so many bytes are needed soon is to be fetched whole.
@@ -58,24 +61,15 @@ impl PackShelf {
         Some(slot.1)
     }
 
-    /// The frame's stored bytes.
-    async fn stored(&self, chunk: &ChunkRef, whole: bool) -> Result<Bytes, RepositoryError> {
-        let (offset, length) = chunk.frame;
-        let what = || format!("pack {}", chunk.pack);
-        let info = self.packs.get(&chunk.pack).ok_or_else(|| {
-            let detail = format!("chunk {} is in pack {}, which it does not name", chunk.id, chunk.pack);
-            RepositoryError::damaged("the manifest", detail)
-        })?;
-        if offset.checked_add(length).is_none_or(|end| end > info.size) {
-            return Err(RepositoryError::damaged(what(), "a frame is out of the pack's bounds"));
-        }
-        let key = self.layout.pack(&chunk.pack);
+    /// The frame as it is stored.
+    async fn stored(&self, chunk: &ChunkRef, whole: bool) -> Result<StoredFrame, RepositoryError> {
+        let info = self.packs.info(chunk)?;
         let Some(slot) = self.slot(chunk.pack, whole && info.size <= WHOLE_LIMIT) else {
-            return self.store.get_range(&key, offset, length).await.map_err(|e| missing(e, &chunk.pack));
+            return self.packs.fetch(info, chunk.frame).await;
         };
         // Its own hash isn't looked at: that of each chunk is.
-        let pack = slot.get_or_try_init(|| self.store.get(&key, info.size)).await.map_err(|e| missing(e, &chunk.pack))?;
-        slice_of(pack, offset, length).ok_or_else(|| RepositoryError::damaged(what(), "it is shorter than the manifest says"))
+        let pack = slot.get_or_try_init(|| self.packs.whole(info)).await?;
+        self.packs.cut(info, pack, chunk.frame)
     }
 }
 
@@ -84,6 +78,7 @@ pub struct ShelfReader<'s> {
     shelf: &'s PackShelf,
     runtime: Handle,
     codec: Codec,
+    opener: Opener,
     /// Where the frame in `plain` stands.
     at: Option<(PackName, u64)>,
     plain: Vec<u8>,
@@ -92,7 +87,7 @@ pub struct ShelfReader<'s> {
 impl<'s> ShelfReader<'s> {
     /// A reader that waits for the store by this runtime.
     pub fn new(shelf: &'s PackShelf, runtime: Handle) -> Self {
-        Self { shelf, runtime, codec: Codec::default(), at: None, plain: Vec::new() }
+        Self { shelf, runtime, codec: Codec::default(), opener: Opener::default(), at: None, plain: Vec::new() }
     }
 
     /// A chunk's content, whose hash is its id; `whole`: its pack is to be fetched whole.
@@ -104,7 +99,8 @@ impl<'s> ShelfReader<'s> {
             let stored = self.runtime.block_on(self.shelf.stored(chunk, whole))?;
             // A frame of several chunks is within the limit; one larger holds this chunk alone.
             let limit = (FRAME_LIMIT as u64).max(chunk.size.saturating_add(4 << 10));
-            self.plain = self.codec.decompress(&stored, limit).map_err(damaged)?;
+            let frame = stored.open(self.shelf.packs.keys(), &mut self.opener)?;
+            self.plain = self.codec.decompress(&frame, limit).map_err(damaged)?;
             self.at = at;
         }
         let content = slice(&self.plain, chunk.at, chunk.size)

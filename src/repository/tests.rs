@@ -9,9 +9,11 @@ use super::ids::{ChunkId, RunId};
 use super::journal::Journal;
 use super::known::Known;
 use super::layout::Layout;
+use super::manifest::PackInfo;
 use super::reader::ChunkReader;
+use super::seal::{Keys, recipients_id};
 use super::writer::{PackWriter, WriterContext};
-use crate::config::SiteName;
+use crate::config::{Identities, Recipients, SiteName};
 use crate::progress::Silent;
 use crate::storage::{Fault, Faulty, LocalStore, Recorder, Store, StoreErrorKind};
 
@@ -33,6 +35,10 @@ impl Fixture {
     }
 
     fn writer(&self, store: Arc<dyn Store>, run: u8) -> PackWriter {
+        self.sealing(store, run, Recipients::default())
+    }
+
+    fn sealing(&self, store: Arc<dyn Store>, run: u8, recipients: Recipients) -> PackWriter {
         PackWriter::new(WriterContext {
             store,
             layout: Self::layout(),
@@ -41,6 +47,7 @@ impl Fixture {
             progress: Arc::new(Silent),
             checkpoint_every: super::checkpoint::EVERY,
             resumed: Vec::new(),
+            recipients,
             cancel: Default::default(),
             journal: Journal::open(&self.dir.path().join("journal"), "file:///x").unwrap(),
         })
@@ -158,7 +165,7 @@ async fn damage_is_told() {
     let chunk = writer.add(&content, &mut []).await.unwrap();
     writer.flush().await.unwrap();
     let (chunk, packs) = (writer.resolve(&chunk).unwrap(), writer.packs());
-    let path = fixture.dir.path().join("store").join(Fixture::layout().pack(&chunk.pack));
+    let path = fixture.dir.path().join("store").join(Fixture::layout().pack(&packs[0]));
     let good = std::fs::read(&path).unwrap();
     let spoil = |bytes: Vec<u8>| {
         let _ = std::fs::remove_file(&path);
@@ -193,5 +200,40 @@ async fn damage_is_told() {
             let mut reader = ChunkReader::new(Arc::clone(&fixture.store), Fixture::layout(), &packs);
             assert!(matches!(reader.read(&bad).await, Err(RepositoryError::Damaged { .. })), "{bad:?}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sealed_packs_read_back_whole_and_in_parts() {
+    let fixture = Fixture::new();
+    let identity = age::x25519::Identity::generate();
+    let recipients = Recipients::new([identity.to_public()]);
+    let mut writer = fixture.sealing(Arc::clone(&fixture.store), 1, recipients.clone());
+    let mut chunks = Vec::new();
+    for content in contents() {
+        chunks.push(writer.add(&content, &mut []).await.unwrap());
+    }
+    writer.flush().await.unwrap();
+    let keys = |identity| Keys::of(&Identities::new([identity]), [recipients.texts()]);
+    let (keys, stranger) = (keys(identity), keys(age::x25519::Identity::generate()));
+    for live in [0, u64::MAX] {
+        let recorder = Arc::new(Recorder::new(Arc::clone(&fixture.store)));
+        let packs: Vec<_> = writer.packs().into_iter().map(|pack| PackInfo { live, ..pack }).collect();
+        assert!(packs.iter().all(|pack| pack.sealed == recipients_id(&recipients)));
+        let reader = || ChunkReader::new(recorder.clone(), Fixture::layout(), &packs);
+        let mut opened = reader().with_keys(keys.clone());
+        for (chunk, content) in chunks.iter().zip(contents()) {
+            let chunk = writer.resolve(chunk).unwrap();
+            assert_eq!(opened.read(&chunk).await.unwrap(), content);
+        }
+        // Whole packs once each; of others a header once each, and of each frame its segments.
+        let (gets, count) = (recorder.calls().len(), packs.len());
+        let fits = if live == 0 { gets <= count + chunks.len() } else { gets == count };
+        assert!(fits, "{gets} requests, {count} packs");
+        let chunk = writer.resolve(&chunks[4]).unwrap();
+        assert!(matches!(reader().with_keys(stranger.clone()).read(&chunk).await, Err(RepositoryError::WrongIdentity { .. })));
+        let before = recorder.calls().len();
+        assert!(matches!(reader().read(&chunk).await, Err(RepositoryError::NoIdentity { .. })));
+        assert_eq!(recorder.calls().len(), before, "a pack was fetched that nothing could open");
     }
 }

@@ -28,6 +28,7 @@ use super::layout::Layout;
 use super::manifest::{PackInfo, Uploaded};
 use super::outbox::{Outbox, Spool};
 use super::pack::{FRAME_LIMIT, Frame, PACK_ROOM, PackBuilder, RawFrame, compress};
+use crate::config::Recipients;
 use crate::progress::Progress;
 use crate::storage::Store;
 
@@ -52,6 +53,8 @@ pub struct WriterContext {
     pub checkpoint_every: std::time::Duration,
     /// Packs of broken runs before that this one goes on from.
     pub resumed: Vec<PackInfo>,
+    /// Whom packs are sealed to.
+    pub recipients: Recipients,
     /// Ends the pipeline: whoever waits for it gets [`RepositoryError::Cancelled`].
     pub cancel: CancellationToken,
 }
@@ -330,7 +333,7 @@ impl Assembler {
             let mut placed = lock(&self.placed);
             placed.frames.extend(self.builder_frames.drain(..).map(|(offset, length)| (number, offset, length)));
             // The name comes when it has gone out; until then nobody may resolve.
-            placed.packs.push(PackInfo { name: PackName([0; 32]), size: 0, sha256: String::new(), live: 0 });
+            placed.packs.push(PackInfo { name: PackName([0; 32]), size: 0, sha256: String::new(), live: 0, sealed: None });
         }
         let done = self.outbox.put(number, builder).await;
         // Only now: the buffer of one that has gone out may have come back.

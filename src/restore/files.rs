@@ -91,6 +91,7 @@ impl Restore {
         let target = Target::open(target, options)?;
         let writers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, MOST_WRITERS));
         let shelf = PackShelf::new(Arc::clone(&self.store), self.layout.clone(), &self.manifest.packs, writers + 1);
+        let shelf = shelf.with_keys(self.keys.clone());
         let list = FileList::new(&mut self.lists, listed.pieces);
         let (cancel, progress) = (&self.cancel, self.progress.as_ref());
         let (jobs, waiting) = sync_channel(2 * writers);

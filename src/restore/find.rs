@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::RestoreError;
 use super::list::listed;
-use crate::config::TreeName;
+use crate::config::{Identities, TreeName};
 use crate::files::PathSelection;
 use crate::repository::byte_text::ByteText;
 use crate::repository::entry::{FileEntry, FileKind};
@@ -16,6 +16,7 @@ use crate::repository::ids::ChunkId;
 use crate::repository::layout::Layout;
 use crate::repository::list::LineBuffer;
 use crate::repository::reader::ChunkReader;
+use crate::repository::seal::Keys;
 use crate::repository::snapshots::{self, Found};
 use crate::storage::Store;
 
@@ -75,6 +76,8 @@ pub struct Finder {
     pub pattern: ByteText,
     /// wp-content, or a tree beside it.
     pub tree: Option<TreeName>,
+    /// What opens sealed packs.
+    pub identities: Identities,
     /// Ends the search.
     pub cancel: CancellationToken,
 }
@@ -98,7 +101,8 @@ impl Finder {
                 Err(RestoreError::NoSuchTree { .. }) => &[],
                 Err(error) => return Err(error),
             };
-            let mut reader = ChunkReader::new(Arc::clone(&self.store), self.layout.clone(), &manifest.packs);
+            let keys = Keys::new(&self.identities, &manifest);
+            let mut reader = ChunkReader::new(Arc::clone(&self.store), self.layout.clone(), &manifest.packs).with_keys(keys);
             let mut here = HashMap::with_capacity(pieces.len());
             let mut still = BTreeMap::new();
             let mut held = 0;

@@ -25,10 +25,12 @@ pub use find::{FOUND_LIMIT, Finder, Hit, Version};
 pub use selection::Selection;
 pub use tables::TablesRestored;
 
+use crate::config::Identities;
 use crate::progress::{Event, Phase, Progress};
 use crate::repository::layout::Layout;
 use crate::repository::manifest::Manifest;
 use crate::repository::reader::ChunkReader;
+use crate::repository::seal::Keys;
 use crate::repository::snapshots;
 use crate::storage::Store;
 
@@ -40,12 +42,13 @@ pub struct Restore {
     passed_over: Vec<u64>,
     chunks: ChunkReader,
     lists: ChunkReader,
+    keys: Keys,
     progress: Arc<dyn Progress>,
     cancel: CancellationToken,
 }
 
 impl Restore {
-    /// Finds a snapshot (`latest`, a number, or the beginning of an id) and reads its manifest.
+    /// Finds a snapshot (`latest`, a number, or the beginning of an id) and reads its manifest. Sealed packs can be read after [`Self::unlock`].
     pub async fn open(
         store: Arc<dyn Store>,
         layout: Layout,
@@ -64,7 +67,15 @@ impl Restore {
         // Lists and content lie in different packs: each reader keeps its own in memory.
         let chunks = ChunkReader::new(Arc::clone(&store), layout.clone(), &manifest.packs);
         let lists = ChunkReader::new(Arc::clone(&store), layout.clone(), &manifest.packs);
-        Ok(Self { store, layout, manifest, passed_over, chunks, lists, progress, cancel })
+        Ok(Self { store, layout, manifest, passed_over, chunks, lists, keys: Keys::default(), progress, cancel })
+    }
+
+    /// Takes what opens the snapshot's sealed packs.
+    pub fn unlock(mut self, identities: &Identities) -> Self {
+        self.keys = Keys::new(identities, &self.manifest);
+        self.chunks = self.chunks.with_keys(self.keys.clone());
+        self.lists = self.lists.with_keys(self.keys.clone());
+        self
     }
 
     /// Newer snapshots than this, which `latest` passed over: restores made them before they replaced the site.

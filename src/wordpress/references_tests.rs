@@ -27,6 +27,7 @@ fn site(content: &Path) -> SiteSettings {
         trees: Vec::new(),
         include_wp_config: false,
         follow_links_into: Vec::new(),
+        recipients: Default::default(),
     }
 }
 

@@ -13,6 +13,7 @@ need php php-cli
 need jq jq
 need zstd zstd
 need b3sum b3sum
+need age age
 need curl curl ca-certificates
 need /usr/bin/time time
 # For tests/servers.sh. Not on a user's PATH, even when it is installed.

@@ -59,6 +59,15 @@ impl Agent {
         std::fs::write(self.config(), config).expect("the configuration");
     }
 
+    /// From now on packs are sealed to these recipients.
+    pub fn seal_to(&self, recipients: &[&str]) {
+        let config = std::fs::read_to_string(self.config()).expect("the configuration");
+        let before = config.split("\n[encryption]").next().unwrap_or_default();
+        let section =
+            if recipients.is_empty() { String::new() } else { format!("\n[encryption]\nrecipients = {recipients:?}\n") };
+        std::fs::write(self.config(), format!("{before}{section}")).expect("the configuration");
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

@@ -95,6 +95,7 @@ impl FilesSite {
             site: self.settings(content),
             run: random_run_id(),
             trigger: Trigger::Command,
+            options: Default::default(),
             progress,
             checkpoint_every,
             cancel,
@@ -119,6 +120,14 @@ impl FilesSite {
         self.runtime.block_on(async {
             let opened = Restore::open(self.store(), layout(), &seq.to_string(), progress, CancellationToken::new()).await;
             opened.expect("the snapshot").files(target, false).await.expect("a restore")
+        })
+    }
+
+    /// A snapshot's manifest.
+    pub fn manifest(&self, seq: u64) -> Manifest {
+        self.runtime.block_on(async {
+            let found = snapshots::find(&self.store(), &layout(), &seq.to_string()).await.expect("the snapshot");
+            snapshots::read(self.recorder.as_ref(), &found).await.expect("a manifest").manifest
         })
     }
 
@@ -157,6 +166,8 @@ pub fn settings(server: &MariaDb, content: &Path) -> SiteSettings {
         reread: 0,
         trees: Vec::new(),
         include_wp_config: false,
+        follow_links_into: Vec::new(),
+        recipients: Default::default(),
     }
 }
 

@@ -41,6 +41,7 @@ struct Site {
     name: String,
     cron: Option<String>,
     time_zone: Option<String>,
+    recipients: Vec<String>,
     schedule: Option<Schedule>,
     history: History,
 }
@@ -68,6 +69,7 @@ impl Api {
                 name: settings.name.to_string(),
                 cron: settings.schedule.clone(),
                 time_zone: settings.time_zone.clone(),
+                recipients: settings.recipients.texts(),
                 schedule,
                 history: History::in_dir(&dir),
             })
@@ -214,6 +216,7 @@ impl Site {
             schedule: self.cron.clone(),
             time_zone: self.time_zone.clone(),
             next_run: self.schedule.as_ref().and_then(|schedule| schedule.next_after(now)),
+            recipients: Some(self.recipients.clone()),
             error,
         }
     }

@@ -65,6 +65,9 @@ pub struct SiteStatus {
     pub time_zone: Option<String>,
     /// When the schedule is due next.
     pub next_run: Option<Timestamp>,
+    /// The age recipients that packs are sealed to; empty: they are not encrypted. Absent from a daemon that doesn't tell.
+    #[serde(default)]
+    pub recipients: Option<Vec<String>>,
     /// Why parts of this are missing, when the local state can't be read.
     pub error: Option<String>,
 }
