@@ -78,7 +78,7 @@ impl Site {
         told.iter().for_each(|told| assert!(text(&output).contains(told), "{told:?} not in {}", text(&output)));
     }
 
-    fn change(&self, seed: u32) {
+    fn change(&self, seed: u64) {
         std::fs::write(self.content.path().join(format!("uploads/new-{seed}.bin")), noise(200_000, seed)).unwrap();
         self.server.client(&format!("UPDATE blog.wp_posts SET post_title = 'Changed {seed}' WHERE ID = 7"));
     }
