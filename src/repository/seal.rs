@@ -214,7 +214,7 @@ fn read_at(reader: &mut StreamReader<Window>, offset: u64, plain: &mut [u8]) -> 
         return Ok(());
     }
     // Going to a segment's first byte at once would make the library read the file's last segment, which isn't at hand.
-    if offset % SEGMENT == 0 {
+    if offset.is_multiple_of(SEGMENT) {
         reader.seek(SeekFrom::Start(offset + 1))?;
     }
     reader.seek(SeekFrom::Start(offset))?;
