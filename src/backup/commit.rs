@@ -9,6 +9,7 @@ use tokio::task::block_in_place;
 
 use super::error::BackupError;
 use super::findings::{self, Findings, Found};
+use super::missing::Missing;
 use super::publish::{FileCounts, Publisher, Usage};
 use super::report::SnapshotSummary;
 use super::run::Run;
@@ -51,6 +52,8 @@ pub(super) struct Held {
     /// Packs of the broken run before.
     pub(super) resumed: Vec<PackInfo>,
     pub(super) dumped: Dumped,
+    /// Packs of the parent that the store has lost.
+    pub(super) missing: Missing,
 }
 
 /// The parent's list of a tree: its pieces, and where it is on local disk.
@@ -72,7 +75,7 @@ struct Published {
 
 impl Commit<'_> {
     pub(super) async fn make(mut self, held: Held) -> Result<SnapshotSummary, BackupError> {
-        let Held { mut found, trees: looked_at, drafted_tables, resumed, dumped } = held;
+        let Held { mut found, trees: looked_at, drafted_tables, resumed, dumped, missing: lost } = held;
         let Dumped { server, point_in_time, stats, found: found_in_tables, references } = dumped;
         found.push(found_in_tables);
         let dir = self.state.snapshot_dir(&self.run.context.run)?;
@@ -80,12 +83,13 @@ impl Commit<'_> {
 
         // Step 4 goes along with the list of files: the check sees every path of it.
         let mut lookup = block_in_place(|| references.look_up())?;
-        let (mut usage, mut lists) = (Usage::default(), self.known_lists());
+        let (mut usage, mut lists) = (Usage::default(), self.known_lists(&lost));
         let (mut files, mut counted, mut trees) = (Vec::new(), FileCounts::default(), Vec::new());
         for tree in looked_at {
             let name = tree.name;
             let local = name.map_or_else(|| dir.join("files.zst"), |name| tree_list(&dir, name));
             let parent = self.parent.filter(|_| tree.unchanged).and_then(|parent| parent_list(parent, name));
+            let parent = parent.filter(|(pieces, _)| !pieces.iter().any(|piece| lost.has(piece)));
             let mut publisher = self.publisher(&mut lists, &mut usage);
             let (pieces, counts) = block_in_place(|| match parent {
                 Some((pieces, list)) => publisher.same_files(tree, pieces, &list, &local, &mut lookup),
@@ -125,13 +129,14 @@ impl Commit<'_> {
         Publisher { writer: &mut self.writer, known: lists, usage }
     }
 
-    /// The parent's list pieces.
-    fn known_lists(&self) -> Known {
+    /// The parent's list pieces that the store still has.
+    fn known_lists(&self, lost: &Missing) -> Known {
         let Some(Manifest { files, trees, tables, notes, .. }) = self.parent.map(|p| &p.manifest) else {
             return Known::nothing();
         };
         let trees = trees.iter().map(|tree| &tree.files);
-        let pieces: Vec<ChunkRef> = [files, tables, notes].into_iter().chain(trees).flatten().copied().collect();
+        let all = [files, tables, notes].into_iter().chain(trees).flatten().copied();
+        let pieces: Vec<ChunkRef> = all.filter(|piece| !lost.has(piece)).collect();
         Known::lazy(self.scratch, Box::new(move |each| pieces.iter().try_for_each(each)))
     }
 

@@ -11,6 +11,7 @@ use super::edits::EditWriter;
 use super::error::BackupError;
 use super::findings::Findings;
 use super::gone::GoneKeeper;
+use super::missing::Missing;
 use super::reread::Share;
 use super::trees::{SiteTree, subject};
 use crate::files::{Change, Measure, PieceSink, ReadBuffer, ReadError, Stopped, Walked, compare, read_file, xattrs_of};
@@ -36,6 +37,8 @@ pub(super) struct Look<'a> {
     pub(super) measure: &'a mut Measure,
     /// What reading unchanged files found: a second look doesn't find it again.
     pub(super) reread: &'a mut Findings,
+    /// Packs that the store has lost: what was in them is read again.
+    pub(super) missing: &'a Missing,
     /// What is found, as edits of the earlier list.
     pub(super) edits: &'a mut EditWriter,
     pub(super) buffer: &'a mut ReadBuffer,
@@ -119,7 +122,10 @@ impl Look<'_> {
         // Asked each time: the walk may have entered a mount.
         let network = self.site_tree.tree.is_network_fs();
         match before {
-            Some(before) if compare(&before, &now, previous_started, network) != Change::Content => {
+            Some(before)
+                if compare(&before, &now, previous_started, network) != Change::Content
+                    && !self.missing.has_any(&before.chunks) =>
+            {
                 if self.is_due(which, now.path.as_bytes()) {
                     self.read_again(before, now)?;
                     return Ok(true);

@@ -6,6 +6,7 @@ mod error;
 mod findings;
 mod gone;
 mod look;
+mod missing;
 mod parent;
 mod publish;
 mod report;

@@ -15,6 +15,7 @@ use super::error::BackupError;
 use super::findings::Findings;
 use super::gone::GoneKeeper;
 use super::look::{Draft, Look, Which};
+use super::missing::{self, Missing};
 use super::parent::{self, Chosen};
 use super::report::{RunReport, SnapshotSummary, Trigger};
 use super::reread::Share;
@@ -129,6 +130,8 @@ struct Work {
     share: Share,
     /// What reading them found.
     reread: Findings,
+    /// Packs of the parent that the store has lost.
+    missing: Missing,
 }
 
 impl Run<'_> {
@@ -168,6 +171,8 @@ impl Run<'_> {
         if lost {
             self.uncancelled(self.recover(state)).await?;
         }
+        let looked = missing::look(context.store.as_ref(), &self.layout, state, parent.as_ref(), context.progress.as_ref());
+        let (missing, packs_missing) = self.uncancelled(looked).await?;
         let (broken, resumed) = self.uncancelled(self.resume(state)).await?;
         let scratch = state.scratch();
         let writer = PackWriter::new(WriterContext {
@@ -182,7 +187,7 @@ impl Run<'_> {
             recipients: context.site.recipients.clone(),
             cancel: context.cancel.clone(),
         })?;
-        let (files, tables) = known(parent.as_ref(), &scratch);
+        let (files, tables) = known(parent.as_ref(), &missing, &scratch);
         let (buffer, share) = (ReadBuffer::new(), Share::new(context.site.reread, seq));
         let mut work = Work {
             writer,
@@ -193,9 +198,10 @@ impl Run<'_> {
             buffer,
             share,
             reread: Findings::new(&scratch, "reread")?,
+            missing,
         };
         let mut gate = Findings::new(&scratch, "gate")?;
-        findings.into_iter().for_each(|finding| gate.add(finding));
+        findings.into_iter().chain(packs_missing).for_each(|finding| gate.add(finding));
 
         self.wait_for_update(&mut gate).await?;
         self.phase(Phase::Files);
@@ -247,7 +253,7 @@ impl Run<'_> {
         let after = |(tree, unchanged): (&SiteTree, bool)| tree.after(parent.as_ref(), &scratch, unchanged);
         let trees = trees.iter().zip(unchanged).map(after).collect::<Result<_, _>>()?;
         let found = vec![gate.finish()?, work.reread.finish()?, lasting.finish()?];
-        let held = Held { found, trees, drafted_tables, resumed, dumped };
+        let held = Held { found, trees, drafted_tables, resumed, dumped, missing: work.missing };
         Commit { run: self, state, parent: parent.as_ref(), seq, listed, writer: work.writer, scratch: &scratch }.make(held).await
     }
 
@@ -352,6 +358,7 @@ impl Run<'_> {
             findings,
             measure: work.measures.entry(site_tree.name).or_default(),
             reread: &mut work.reread,
+            missing: &work.missing,
             edits: &mut edits,
             buffer: &mut work.buffer,
             gone: GoneKeeper::new(site_tree.keeps()),
@@ -398,16 +405,17 @@ impl Run<'_> {
     }
 }
 
-/// The parent's chunks, read when first asked for.
-fn known(parent: Option<&LocalSnapshot>, scratch: &std::path::Path) -> (Known, Known) {
+/// The parent's chunks that the store still has, read when first asked for.
+fn known(parent: Option<&LocalSnapshot>, missing: &Missing, scratch: &std::path::Path) -> (Known, Known) {
     let Some(parent) = parent else { return (Known::nothing(), Known::nothing()) };
+    let (lost_files, lost_rows) = (missing.clone(), missing.clone());
     let (lists, tables) = (parent.file_lists(), parent.tables());
     let files = Known::lazy(
         scratch,
         Box::new(move |each| {
             for list in lists {
                 for entry in ListReader::<FileEntry>::open(&list)? {
-                    entry?.chunks.iter().try_for_each(&mut *each)?;
+                    entry?.chunks.iter().filter(|chunk| !lost_files.has(chunk)).try_for_each(&mut *each)?;
                 }
             }
             Ok(())
@@ -417,7 +425,10 @@ fn known(parent: Option<&LocalSnapshot>, scratch: &std::path::Path) -> (Known, K
         scratch,
         Box::new(move |each| {
             for entry in ListReader::<TableEntry>::open(&tables)? {
-                each(&entry?.chunk)?;
+                let chunk = entry?.chunk;
+                if !lost_rows.has(&chunk) {
+                    each(&chunk)?;
+                }
             }
             Ok(())
         }),

@@ -336,6 +336,8 @@ pub enum FindingCode {
     ParentLost,
     /// Packs or lists of snapshots before were sealed to others than this run's recipients: who can read what, and who can't.
     SealedBefore,
+    /// A pack that is not in the store as it was sent: older snapshots that need it are not whole.
+    PackMissing,
     /// A finding of a newer agent.
     #[serde(other)]
     Unknown,

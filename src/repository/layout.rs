@@ -49,6 +49,11 @@ impl Layout {
         format!("{}/checkpoints/{}-{run}.json", self.site, compact(at))
     }
 
+    /// The prefix of all packs.
+    pub fn packs(&self) -> String {
+        format!("{}/packs/", self.site)
+    }
+
     /// A pack's key: a sealed one has an ending of its own.
     pub fn pack(&self, pack: &PackInfo) -> String {
         let name = pack.name.to_string();

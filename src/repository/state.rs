@@ -6,6 +6,7 @@
 //! <state>/<site>/parent                     the id of the parent's directory
 //! <state>/<site>/snapshots/<id>/            manifest.json, files.zst, tree-*.zst, tables.zst, key: of the parent, or of a commit under way
 //! <state>/<site>/journal                    what the run under way has uploaded
+//! <state>/<site>/packs-listed               when the store was last asked for all packs that the parent needs
 //! <state>/<site>/scratch/                   goes with the run
 //! ```
 
@@ -95,6 +96,16 @@ impl SiteState {
     /// The journal of the run under way.
     pub fn journal(&self) -> PathBuf {
         self.dir.join("journal")
+    }
+
+    /// When the store was last asked for the packs that the parent needs, by this host's clock.
+    pub fn packs_listed(&self) -> Option<jiff::Timestamp> {
+        fs::read_to_string(self.dir.join("packs-listed")).ok()?.trim().parse().ok()
+    }
+
+    /// Notes that it was asked, and has them.
+    pub fn note_packs_listed(&self, at: jiff::Timestamp) -> Result<(), RepositoryError> {
+        write_durably(&self.dir.join("packs-listed"), format!("{at}\n").as_bytes())
     }
 
     /// Whether nothing of a run before is here.
