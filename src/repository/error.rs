@@ -167,7 +167,7 @@ impl Explain for RepositoryError {
                 "run as the user that the daemon runs as, or correct `daemon.state` in the configuration".into()
             }
             Self::LocalList { .. } => {
-                "run it again: it then reads the list from the store; and look at this machine's disk".into()
+                "run it again: it then reads the list from the store, or makes a full snapshot if that is encrypted; and look at this machine's disk".into()
             }
             Self::Held { .. } => "wait for it, or see `wp-backup-agent status`".into(),
             Self::Damaged { .. } => "restore from another snapshot: see `wp-backup-agent snapshots list`".into(),
