@@ -28,9 +28,12 @@ struct Directory {
 #[derive(Debug, Default)]
 pub(super) struct Followed {
     directories: Vec<Directory>,
-    /// By the link's path in the tree: the number of a directory, and the path in it.
-    links: RwLock<BTreeMap<Vec<u8>, (usize, Vec<u8>)>>,
+    /// By the link's path in the tree.
+    links: RwLock<BTreeMap<Vec<u8>, Place>>,
 }
+
+/// The number of a directory, and a path in it.
+type Place = (usize, Vec<u8>);
 
 impl Followed {
     pub(super) fn into(directories: &[PathBuf]) -> Self {
