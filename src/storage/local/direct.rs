@@ -10,7 +10,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 /// Smaller objects aren't worth it.
 const SMALLEST: usize = 1 << 20;
 /// Bytes written at a time, from memory that begins where the disk wants it.
-const PART: usize = 4 << 20;
+const PART: usize = 2 << 20;
 /// What any disk's blocks divide.
 const ALIGNMENT: usize = 4096;
 
