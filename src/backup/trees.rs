@@ -8,7 +8,7 @@ use super::look::{Draft, Which};
 use crate::config::{SiteSettings, TreeName};
 use crate::files::{Rules, Scope, Tree};
 use crate::repository::byte_text::ByteText;
-use crate::repository::entry::FileEntry;
+use crate::repository::entry::{FileEntry, subject};
 use crate::repository::list::ListReader;
 use crate::repository::read_ahead::ReadAhead;
 use crate::repository::state::LocalSnapshot;
@@ -78,14 +78,6 @@ impl SiteTree {
             Some(TreeName::Uploads) => Some(b""),
             Some(_) => None,
         }
-    }
-}
-
-/// A path of a tree, as findings name it: of wp-content plainly, of another behind the tree's name.
-pub(super) fn subject(tree: Option<TreeName>, path: ByteText) -> ByteText {
-    match tree {
-        None => path,
-        Some(tree) => ByteText([tree.as_str().as_bytes(), b":/", path.as_bytes()].concat()),
     }
 }
 

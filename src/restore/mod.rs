@@ -11,6 +11,7 @@ mod files;
 mod find;
 mod list;
 mod selection;
+mod spares;
 mod tables;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use error::RestoreError;
 pub use files::FilesRestored;
 pub use find::{FOUND_LIMIT, Finder, Hit, Version};
 pub use selection::Selection;
+pub use spares::Place;
 pub use tables::TablesRestored;
 
 use crate::progress::{Event, Phase, Progress};
@@ -38,6 +40,7 @@ pub struct Restore {
     layout: Layout,
     manifest: Manifest,
     passed_over: Vec<u64>,
+    also_spared: Vec<(Restore, Vec<Place>)>,
     chunks: ChunkReader,
     lists: ChunkReader,
     progress: Arc<dyn Progress>,
@@ -64,7 +67,7 @@ impl Restore {
         // Lists and content lie in different packs: each reader keeps its own in memory.
         let chunks = ChunkReader::new(Arc::clone(&store), layout.clone(), &manifest.packs);
         let lists = ChunkReader::new(Arc::clone(&store), layout.clone(), &manifest.packs);
-        Ok(Self { store, layout, manifest, passed_over, chunks, lists, progress, cancel })
+        Ok(Self { store, layout, manifest, passed_over, also_spared: Vec::new(), chunks, lists, progress, cancel })
     }
 
     /// Newer snapshots than this, which `latest` passed over: restores made them before they replaced the site.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, openat2, statat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::spares::Lacks;
 use super::{Action, Delete, Target, is_temporary};
 use crate::files::error::FilesError;
 use crate::files::names::Names;
@@ -66,6 +67,11 @@ impl Target {
         }
     }
 
+    /// Whether the snapshot lacks this path for another reason than that it wasn't there. What an earlier restore left (`ours`) was never missed.
+    pub(super) fn spares(&self, delete: &Delete, path: &[u8], ours: bool) -> Result<bool, FilesError> {
+        Ok(self.is_spared(path, Lacks::Uncaptured)? || !ours && !delete.excluded && self.is_spared(path, Lacks::Excluded)?)
+    }
+
     fn remove_dir(&self, parent: &OwnedFd, name: &[u8], path: &[u8]) -> Result<bool, FilesError> {
         if self.options.dry_run {
             return Ok(true);
@@ -92,6 +98,14 @@ impl Target {
         };
         let is_dir = kind == FileType::Directory;
         let ours = kind == FileType::RegularFile && is_temporary(name);
+        // Whatever the list says of what is no part of the tree.
+        if delete.rules.leaves_out(path, is_dir) {
+            return stays();
+        }
+        if self.spares(delete, path, ours)? {
+            self.leave_spared(path);
+            return Ok(Looked::Stays);
+        }
         if !ours && !delete.excluded && delete.rules.decide(path, is_dir).is_some() {
             return stays();
         }
