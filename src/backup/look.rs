@@ -13,13 +13,13 @@ use super::findings::Findings;
 use super::gone::GoneKeeper;
 use super::missing::Missing;
 use super::reread::Share;
-use super::trees::{SiteTree, subject};
+use super::trees::SiteTree;
 use crate::files::{Change, Measure, PieceSink, ReadBuffer, ReadError, Stopped, Walked, compare, read_file, xattrs_of};
 use crate::progress::{Event, Progress};
 use crate::repository::RepositoryError;
 use crate::repository::byte_text::ByteText;
 use crate::repository::draft::DraftChunk;
-use crate::repository::entry::{FileEntry, FileFlag, FileKind, Finding, FindingCode, path_order};
+use crate::repository::entry::{FileEntry, FileFlag, FileKind, Finding, FindingCode, path_order, subject};
 use crate::repository::known::Known;
 use crate::repository::writer::PackWriter;
 

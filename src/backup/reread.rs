@@ -3,12 +3,11 @@
 
 use super::error::BackupError;
 use super::look::{Draft, Look, Which};
-use super::trees::subject;
 use crate::files::{Captured, PieceSink, ReadError, Stopped, read_file};
 use crate::progress::{Event, Progress};
 use crate::repository::byte_text::ByteText;
 use crate::repository::draft::DraftChunk;
-use crate::repository::entry::{Finding, FindingCode};
+use crate::repository::entry::{Finding, FindingCode, subject};
 use crate::repository::ids::ChunkId;
 
 /// Which of the unchanged files a run reads.

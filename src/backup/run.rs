@@ -202,6 +202,15 @@ impl Run<'_> {
         };
         let mut gate = Findings::new(&scratch, "gate")?;
         findings.into_iter().chain(packs_missing).for_each(|finding| gate.add(finding));
+        // No restore is under way: it would hold the lock.
+        if let Some(marker) = state.broken_restore() {
+            let detail = format!(
+                "a restore onto the site was begun and didn't come to its end, so this may be a mixture of two times: restore again, or remove {} \
+                 once the site is as it should be",
+                marker.display()
+            );
+            gate.add(Finding { code: FindingCode::RestoreUnfinished, subject: "wp-content".into(), detail });
+        }
 
         self.wait_for_update(&mut gate).await?;
         self.phase(Phase::Files);

@@ -8,7 +8,7 @@ use super::look::{Draft, Which};
 use crate::config::{SiteSettings, TreeName, plain};
 use crate::files::{Rules, Scope, Tree};
 use crate::repository::byte_text::ByteText;
-use crate::repository::entry::FileEntry;
+use crate::repository::entry::{FileEntry, subject};
 use crate::repository::list::ListReader;
 use crate::repository::read_ahead::ReadAhead;
 use crate::repository::state::LocalSnapshot;
@@ -96,14 +96,6 @@ fn apart(site: &SiteSettings, directory: &Path) -> Vec<Vec<u8>> {
     let trees = std::iter::once(&site.content_dir).chain(site.trees.iter().map(|tree| &tree.path)).map(|path| real(path));
     let below = trees.filter(|path| path.parent() == Some(&directory));
     below.filter_map(|path| Some(path.file_name()?.as_encoded_bytes().to_vec())).collect()
-}
-
-/// A path of a tree, as findings name it: of wp-content plainly, of another behind the tree's name.
-pub(super) fn subject(tree: Option<TreeName>, path: ByteText) -> ByteText {
-    match tree {
-        None => path,
-        Some(tree) => ByteText([tree.as_str().as_bytes(), b":/", path.as_bytes()].concat()),
-    }
 }
 
 /// A path of a tree, as the cross-check looks for it: from wp-content, or as [`subject`] has it.

@@ -13,6 +13,7 @@ mod keygen;
 mod output;
 mod progress;
 mod reach;
+mod replaced;
 mod restore;
 mod restore_files;
 mod run_now;

@@ -6,6 +6,7 @@ use super::args::{Global, RestoreArgs};
 use super::failure::Failure;
 use super::format::local_time;
 use super::output::Output;
+use super::replaced::{Replaced, UnderWay};
 use super::sites::choose_site;
 use super::{restore_files, safety};
 use crate::config::{DatabaseSettings, Identities, Secret, Settings, SiteSettings};
@@ -46,7 +47,9 @@ pub(super) async fn run(settings: &Settings, global: &Global, args: &RestoreArgs
     let cancel = super::signals::cancelled_by_signals();
     let progress: Arc<dyn Progress> = Arc::new(Silent);
     let layout = Layout::new(site.name.clone());
-    let mut restore = Restore::open(store, layout, &args.snapshot, progress, cancel).await?.unlock(&identities);
+    let mut restore = Restore::open(Arc::clone(&store), layout, &args.snapshot, Arc::clone(&progress), cancel.clone())
+        .await?
+        .unlock(&identities);
     let manifest = restore.manifest();
     // With --sql standard output is the stream; what is told goes to standard error.
     let told = format!(
@@ -60,14 +63,28 @@ pub(super) async fn run(settings: &Settings, global: &Global, args: &RestoreArgs
         let numbers = restore.passed_over().iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
         out.note(format!("  newer, and not meant by latest, as a restore made it before it replaced the site: {numbers}"));
     }
+    // All that can be refused is, before anything is touched.
+    let selection = Selection::new(&args.tables)?;
+    let account = args.database.as_ref().map(|_| account(site, args)).transpose()?;
+    if args.database.is_some() || args.sql {
+        restore.check_database(account.as_ref(), &selection).await?;
+    }
+    let replaced = Replaced::by(settings, args)?;
     // After `latest` was looked up: it is not to mean the one that is made now.
-    safety::before(settings, global, site, args, out).await?;
+    let made = safety::before(settings, global, &replaced, args, out).await?;
+    let under_way = replaced.hold(&settings.daemon.state, args)?;
+    if args.of_files.delete {
+        for (site, places, seq) in made {
+            let layout = Layout::new(site.name.clone());
+            let safety =
+                Restore::open(Arc::clone(&store), layout, &seq.to_string(), Arc::clone(&progress), cancel.clone()).await?;
+            restore.also_spare(safety.unlock(&identities), places);
+        }
+    }
     if let Some(target) = &args.files {
         restore_files::run(&mut restore, site, args, target, global.is_verbose(), out).await?;
     }
-    let selection = Selection::new(&args.tables)?;
-    if let Some(name) = &args.database {
-        let account = account(site, args)?;
+    if let (Some(name), Some(account)) = (&args.database, account) {
         let options = DatabaseOptions {
             existing: if args.overwrite { Existing::Replace } else { Existing::Refuse },
             connections: args.connections,
@@ -111,6 +128,7 @@ pub(super) async fn run(settings: &Settings, global: &Global, args: &RestoreArgs
         out.note(format!("database: {} tables, {} rows written as SQL", restored.tables, restored.rows));
         tell_left_out(&restored, out);
     }
+    under_way.into_iter().try_for_each(UnderWay::is_over)?;
     Ok(Exit::Success)
 }
 

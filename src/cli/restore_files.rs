@@ -39,11 +39,11 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// By which rules the tree is captured.
+/// By which rules the tree is captured; of the root what may hold secrets always stays, whether the snapshot was to have it or not.
 fn rules(site: &SiteSettings, tree: Option<TreeName>) -> Result<Rules, Failure> {
     let scope = match tree {
         None => Scope::Content,
-        Some(TreeName::Root) => Scope::Root { secrets: site.include_wp_config },
+        Some(TreeName::Root) => Scope::Root { secrets: false },
         Some(name) => Scope::Elsewhere(name.as_str()),
     };
     Ok(Rules::within(site.default_excludes, &site.exclude, scope)?)
@@ -88,6 +88,13 @@ fn say(restored: &FilesRestored, target: &Path, dry_run: bool, out: &mut Output)
     if stats.deleted > 0 || stats.left > 0 {
         let left = "left, as snapshots leave them out or something is mounted there";
         out.note(format!("  {} deleted, {} {left}", stats.deleted, stats.left));
+    }
+    if stats.spared > 0 {
+        let what = "a snapshot could not capture it, or left it out when it was made";
+        out.note(format!("    {} of what was left: {what}; --delete spares", stats.spared));
+        for path in &restored.spared {
+            out.note(format!("      {}", if path.as_bytes().is_empty() { ".".to_owned() } else { path.to_string() }));
+        }
     }
     if stats.owners_not_set > 0 {
         out.note(format!("  owners of {} entries could not be set: run as root to set them", stats.owners_not_set));

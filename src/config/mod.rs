@@ -35,7 +35,7 @@ pub use settings::{
     Address, Credentials, DaemonSettings, DatabaseSettings, DumpSettings, S3Settings, Settings, SiteName, SiteSettings,
     StoreSettings, Tls,
 };
-pub use trees::{ROOT_DIRECTORIES, TreeName, TreeSettings, plain};
+pub use trees::{ROOT_DIRECTORIES, TreeName, TreeSettings, captured_of_root, plain};
 pub use wp_config::{Defined, Layout, WpConfig, WpConfigError};
 
 /// Where the configuration is when no one says otherwise.

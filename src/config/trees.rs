@@ -59,7 +59,7 @@ pub struct TreeSettings {
 pub const ROOT_DIRECTORIES: [&str; 3] = ["wp-admin", "wp-includes", ".well-known"];
 
 /// Whether this path below the root is, or is in, what is captured of it.
-pub(super) fn captured_of_root(inside: &Path) -> bool {
+pub fn captured_of_root(inside: &Path) -> bool {
     inside.components().next().is_none_or(|first| ROOT_DIRECTORIES.iter().any(|name| first.as_os_str() == *name))
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Exit, Explain};
 use crate::repository::byte_text::ByteText;
@@ -85,6 +85,17 @@ pub enum FilesError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// It was to end.
+    #[error("cancelled")]
+    Cancelled,
+    /// There is no room for what has to be remembered on the way.
+    #[error("a temporary file in {} can't be used", path.display())]
+    Temporary {
+        /// The directory of temporary files.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The file system refused.
     #[error("{path} can't be written")]
     Write {
@@ -119,9 +130,10 @@ impl Explain for FilesError {
             Self::Exclude { .. } | Self::EmptyExclude { .. } => Exit::Config,
             Self::Pattern { .. } | Self::NoSuchOwner { .. } => Exit::Usage,
             Self::TargetNotEmpty { .. } | Self::InTheWay { .. } => Exit::CannotCreate,
+            Self::Cancelled => Exit::Cancelled,
             Self::BadPath { .. } => Exit::Usage,
             Self::BadEntry { .. } => Exit::Data,
-            Self::Write { source, .. } => match source.kind() {
+            Self::Temporary { source, .. } | Self::Write { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull
                 | io::ErrorKind::QuotaExceeded
                 | io::ErrorKind::ReadOnlyFilesystem
@@ -156,6 +168,8 @@ impl Explain for FilesError {
             Self::BadEntry { .. } => {
                 "the list is damaged or forged: restore from another snapshot (`wp-backup-agent snapshots list`)".to_owned()
             }
+            Self::Cancelled => "what was written or deleted stays so: restore again to the end".to_owned(),
+            Self::Temporary { .. } => "free space there, or set TMPDIR to another directory".to_owned(),
             Self::Write { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     "free space on the target's disk or raise the quota, then restore again with --overwrite".to_owned()

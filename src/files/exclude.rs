@@ -166,6 +166,16 @@ impl Rules {
             .map(|rule| rule.name.as_str())
     }
 
+    /// Whether this path is no part of the tree, whatever the patterns say.
+    pub(super) fn leaves_out(&self, rel: &[u8], is_dir: bool) -> bool {
+        self.scope.leaves_out(rel, is_dir).is_some()
+    }
+
+    /// Whether the rule says what belongs to a tree at all, rather than what of it nobody misses.
+    pub fn is_of_the_tree(rule: &str) -> bool {
+        matches!(rule, ANOTHER_DIRECTORY | MAY_HOLD_SECRETS | KERNEL)
+    }
+
     /// A rule as it may be told in public: an owner's pattern is a name, so it is told by its number in the configuration,
     /// `own:1`. All others are told as [`Rules::decide`] tells them.
     pub fn public_name(&self, rule: &str) -> String {

@@ -37,7 +37,9 @@ pub use owners::OwnerMap;
 pub use paths::{PathSelection, Unmatched, below_root};
 pub use read::{Captured, LARGEST_PIECE, PieceSink, ReadBuffer, ReadError, Stopped, read_file};
 pub use scope::Scope;
-pub use target::{Action, Delete, Desk, FileTask, Found, NotSet, Pieces, Survey, Target, TargetOptions, TargetStats, Tell};
+pub use target::{
+    Action, Delete, Desk, FileTask, Found, Lacks, NotSet, Pieces, Spares, Survey, Target, TargetOptions, TargetStats, Tell,
+};
 pub use tree::Tree;
 pub use walk::{Walk, Walked};
 pub use why::{Answer, Why, below};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::byte_text::ByteText;
 use super::ids::{ChunkId, PackName};
 use super::xattrs::Xattrs;
+use crate::config::TreeName;
 
 /// Where a chunk's content is: in plaintext positions of a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -299,6 +300,22 @@ impl From<Finding> for Note {
     }
 }
 
+/// A path of a tree, as findings name it: of wp-content plainly, of another behind the tree's name.
+pub fn subject(tree: Option<TreeName>, path: ByteText) -> ByteText {
+    match tree {
+        None => path,
+        Some(tree) => ByteText([tree.as_str().as_bytes(), b":/", path.as_bytes()].concat()),
+    }
+}
+
+/// The path in this tree that a finding's subject may mean.
+pub fn path_in(tree: Option<TreeName>, subject: &[u8]) -> Option<&[u8]> {
+    let Some(tree) = tree else { return Some(subject) };
+    let rest = subject.strip_prefix(tree.as_str().as_bytes())?;
+    // The cross-check looks for the code of plugins below wp-content, wherever it is.
+    rest.strip_prefix(b":/").or_else(|| rest.strip_prefix(b"/").filter(|_| tree == TreeName::Plugins))
+}
+
 /// The kinds of finding. Stored by name: add, never rename.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -338,6 +355,8 @@ pub enum FindingCode {
     SealedBefore,
     /// A pack that is not in the store as it was sent: older snapshots that need it are not whole.
     PackMissing,
+    /// A restore onto the site was begun and has not come to its end: files and database may be of two times.
+    RestoreUnfinished,
     /// A finding of a newer agent.
     #[serde(other)]
     Unknown,
@@ -347,6 +366,11 @@ impl FindingCode {
     /// Whether the snapshot lacks something because of this: then the run ends with [`crate::error::Exit::Findings`].
     pub fn is_loss(self) -> bool {
         !matches!(self, Self::Excluded | Self::OutsideLink | Self::SpecialFile | Self::SealedBefore)
+    }
+
+    /// Whether the list of files lacks the subject, or something in it, though it was there or belonged there.
+    pub fn lacks_files(self) -> bool {
+        matches!(self, Self::Unreadable | Self::AttachmentMissing | Self::CodeMissing | Self::Unknown)
     }
 }
 
@@ -367,6 +391,18 @@ mod tests {
         assert!(text.ends_with(r#","rule":"default:cache/","files":3,"bytes":4096}"#), "{text}");
         assert_eq!(serde_json::from_str::<Note>(&text).unwrap(), note);
         assert_eq!(serde_json::from_str::<Finding>(&text).unwrap(), note.finding);
+    }
+
+    #[test]
+    fn a_subject_is_found_in_its_tree() {
+        for tree in [None, Some(TreeName::Root), Some(TreeName::Plugins)] {
+            for path in ["", "a", "a/b"] {
+                assert_eq!(path_in(tree, subject(tree, path.into()).as_bytes()), Some(path.as_bytes()));
+            }
+        }
+        assert_eq!(path_in(Some(TreeName::Uploads), b"root:/a"), None);
+        assert_eq!(path_in(Some(TreeName::Plugins), b"plugins/p/p.php"), Some(b"p/p.php".as_slice()));
+        assert_eq!(path_in(Some(TreeName::Uploads), b"uploads/a"), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! <state>/<site>/snapshots/<id>/            manifest.json, files.zst, tree-*.zst, tables.zst, key: of the parent, or of a commit under way
 //! <state>/<site>/journal                    what the run under way has uploaded
 //! <state>/<site>/packs-listed               when the store was last asked for all packs that the parent needs
+//! <state>/<site>/restore-under-way          written by a restore onto the site, removed when it comes to its end
 //! <state>/<site>/scratch/                   goes with the run
 //! ```
 
@@ -98,6 +99,11 @@ impl SiteState {
         self.dir.join("journal")
     }
 
+    /// Where a restore onto the site has noted that it had begun, if none has come to its end since.
+    pub fn broken_restore(&self) -> Option<PathBuf> {
+        Some(restore_marker(&self.dir)).filter(|marker| marker.exists())
+    }
+
     /// When the store was last asked for the packs that the parent needs, by this host's clock.
     pub fn packs_listed(&self) -> Option<jiff::Timestamp> {
         fs::read_to_string(self.dir.join("packs-listed")).ok()?.trim().parse().ok()
@@ -184,6 +190,41 @@ impl SiteState {
             }
         }
         Ok(())
+    }
+}
+
+/// Keeps runs of a site from beginning for as long as the file is open, without touching what a run owns; `None` where no run has been yet.
+/// [`RepositoryError::Held`] while one is under way.
+pub fn hold(state: &Path, site: &SiteName) -> Result<Option<File>, RepositoryError> {
+    let path = state.join(site.as_str()).join("lock");
+    let lock = match File::open(&path) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(RepositoryError::state("opening", &path)(error)),
+    };
+    match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(lock)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(RepositoryError::Held { site: site.to_string(), path }),
+        Err(error) => Err(RepositoryError::state("locking", &path)(error.into())),
+    }
+}
+
+fn restore_marker(dir: &Path) -> PathBuf {
+    dir.join("restore-under-way")
+}
+
+/// Notes, durably, that a restore replaces what this site lives on; answers where.
+pub fn mark_restore(state: &Path, site: &SiteName, what: &str) -> Result<PathBuf, RepositoryError> {
+    let marker = restore_marker(&state.join(site.as_str()));
+    write_durably(&marker, format!("{what}\n").as_bytes())?;
+    Ok(marker)
+}
+
+/// The restore came to its end.
+pub fn unmark_restore(marker: &Path) -> Result<(), RepositoryError> {
+    match fs::remove_file(marker) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(RepositoryError::state("removing", marker)(error)),
+        _ => Ok(()),
     }
 }
 

@@ -59,6 +59,19 @@ impl Restore {
         Tables::new(&self.manifest, (&mut self.chunks, &mut self.lists), &self.progress, &self.cancel, selection)
     }
 
+    /// Whether the snapshot has what is selected, and this account's server can be reached: before anything is touched.
+    pub async fn check_database(
+        &mut self,
+        settings: Option<&DatabaseSettings>,
+        selection: &Selection,
+    ) -> Result<(), RestoreError> {
+        self.tables(selection).names().await?;
+        if let Some(settings) = settings {
+            Crossing::to(settings, &self.manifest, self.cancel.clone()).await?;
+        }
+        Ok(())
+    }
+
     /// Loads the database into the schema `name`. When what is there is to be replaced, all that takes its place is read and verified before
     /// anything is dropped.
     pub async fn database(

@@ -15,6 +15,7 @@ use crate::config::TreeName;
 use crate::files::{Desk, FileTask, Found, NotSet, Survey, Target, TargetOptions, TargetStats};
 use crate::progress::{Event, Progress};
 use crate::repository::RepositoryError;
+use crate::repository::byte_text::ByteText;
 use crate::repository::entry::{FileFlag, FileKind};
 use crate::repository::ids::PackName;
 use crate::repository::shelf::{PackShelf, ShelfReader};
@@ -28,6 +29,8 @@ pub struct FilesRestored {
     pub torn: u64,
     /// What could not be restored of an entry; the first of them.
     pub not_set: Vec<NotSet>,
+    /// What was not deleted because a snapshot could not capture it, or left it out; the first of it.
+    pub spared: Vec<ByteText>,
 }
 
 /// Files that are looked at together, to tell which packs are worth fetching whole.
@@ -74,6 +77,8 @@ impl Restore {
         options: TargetOptions,
     ) -> Result<FilesRestored, RestoreError> {
         let runtime = Handle::current();
+        // Before anything is touched: this may fail.
+        let spares = options.delete.is_some().then(|| self.spares(tree, &runtime)).transpose()?;
         let listed = listed(&self.manifest, tree)?;
         if !options.paths.is_all() {
             // Before anything is written.
@@ -88,7 +93,8 @@ impl Restore {
                 return Err(RestoreError::NoSuchPath { pattern: pattern.clone() });
             }
         }
-        let target = Target::open(target, options)?;
+        let target = Target::open(target, options)?.cancelled_by(self.cancel.clone());
+        spares.into_iter().for_each(|spares| target.spare(spares));
         let writers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, MOST_WRITERS));
         let shelf = PackShelf::new(Arc::clone(&self.store), self.layout.clone(), &self.manifest.packs, writers + 1);
         let shelf = shelf.with_keys(self.keys.clone());
@@ -110,7 +116,7 @@ impl Restore {
             written.collect::<Vec<_>>().into_iter().collect::<Result<(), _>>()?;
             surveyed
         })?;
-        Ok(FilesRestored { stats: target.finish()?, torn, not_set: target.not_set() })
+        Ok(FilesRestored { stats: target.finish()?, torn, not_set: target.not_set(), spared: target.spared() })
     }
 }
 

@@ -1,20 +1,29 @@
-//! A snapshot's list of files, entry by entry.
+//! A snapshot's lists of files and of findings, entry by entry.
 
+use std::marker::PhantomData;
 use std::ops::ControlFlow;
+
+use serde::de::DeserializeOwned;
 
 use super::{Restore, RestoreError};
 use crate::config::TreeName;
-use crate::repository::entry::{ChunkRef, FileEntry};
+use crate::repository::entry::{ChunkRef, FileEntry, Note};
 use crate::repository::list::LineBuffer;
 use crate::repository::manifest::Manifest;
 use crate::repository::reader::ChunkReader;
 
-/// The list of one tree of a snapshot, from its beginning.
-pub(super) struct FileList<'a> {
+/// A list of a snapshot, from its beginning.
+pub(super) struct List<'a, T> {
     reader: &'a mut ChunkReader,
     pieces: std::slice::Iter<'a, ChunkRef>,
     lines: LineBuffer,
+    of: PhantomData<T>,
 }
+
+/// The list of one tree.
+pub(super) type FileList<'a> = List<'a, FileEntry>;
+/// The list of findings.
+pub(super) type NoteList<'a> = List<'a, Note>;
 
 /// A tree's list and what the manifest counts of it.
 #[derive(Debug, Clone, Copy)]
@@ -37,10 +46,22 @@ pub(super) fn listed(manifest: &Manifest, tree: Option<TreeName>) -> Result<List
 
 impl<'a> FileList<'a> {
     pub(super) fn new(reader: &'a mut ChunkReader, pieces: &'a [ChunkRef]) -> Self {
-        Self { reader, pieces: pieces.iter(), lines: LineBuffer::new("the list of files") }
+        Self::of(reader, pieces, "the list of files")
+    }
+}
+
+impl<'a> NoteList<'a> {
+    pub(super) fn new(reader: &'a mut ChunkReader, pieces: &'a [ChunkRef]) -> Self {
+        Self::of(reader, pieces, "the list of findings")
+    }
+}
+
+impl<'a, T: DeserializeOwned> List<'a, T> {
+    fn of(reader: &'a mut ChunkReader, pieces: &'a [ChunkRef], what: &'static str) -> Self {
+        Self { reader, pieces: pieces.iter(), lines: LineBuffer::new(what), of: PhantomData }
     }
 
-    pub(super) async fn next(&mut self) -> Result<Option<FileEntry>, RestoreError> {
+    pub(super) async fn next(&mut self) -> Result<Option<T>, RestoreError> {
         loop {
             if let Some(entry) = self.lines.next_entry()? {
                 return Ok(Some(entry));

@@ -11,6 +11,7 @@ mod files;
 mod find;
 mod list;
 mod selection;
+mod spares;
 mod tables;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use error::RestoreError;
 pub use files::FilesRestored;
 pub use find::{FOUND_LIMIT, Finder, Hit, Version};
 pub use selection::Selection;
+pub use spares::Place;
 pub use tables::TablesRestored;
 
 use crate::config::Identities;
@@ -40,6 +42,7 @@ pub struct Restore {
     layout: Layout,
     manifest: Manifest,
     passed_over: Vec<u64>,
+    also_spared: Vec<(Restore, Vec<Place>)>,
     chunks: ChunkReader,
     lists: ChunkReader,
     keys: Keys,
@@ -67,7 +70,18 @@ impl Restore {
         // Lists and content lie in different packs: each reader keeps its own in memory.
         let chunks = ChunkReader::new(Arc::clone(&store), layout.clone(), &manifest.packs);
         let lists = ChunkReader::new(Arc::clone(&store), layout.clone(), &manifest.packs);
-        Ok(Self { store, layout, manifest, passed_over, chunks, lists, keys: Keys::default(), progress, cancel })
+        Ok(Self {
+            store,
+            layout,
+            manifest,
+            passed_over,
+            also_spared: Vec::new(),
+            chunks,
+            lists,
+            keys: Keys::default(),
+            progress,
+            cancel,
+        })
     }
 
     /// Takes what opens the snapshot's sealed packs.

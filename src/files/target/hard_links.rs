@@ -151,6 +151,7 @@ impl Target {
         let (mut line, mut dir) = (Vec::new(), None::<Filled>);
         loop {
             line.clear();
+            self.go_on()?;
             if self.is_stopped() || lines.read_until(b'\n', &mut line).map_err(failed)? == 0 {
                 return dir.map_or(Ok(()), |dir| dir.leave(self));
             }

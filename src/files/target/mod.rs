@@ -11,6 +11,7 @@ mod desk;
 mod hard_links;
 mod node;
 mod remove;
+mod spares;
 mod survey;
 
 #[cfg(test)]
@@ -32,11 +33,14 @@ use super::owners::OwnerMap;
 use super::paths::PathSelection;
 use super::tree::Tree;
 use super::write_file::{Attributes, Unset};
+use tokio_util::sync::CancellationToken;
+
 use crate::repository::byte_text::ByteText;
 use crate::repository::entry::FileEntry;
 
 pub use desk::{Desk, Found, Pieces};
 use hard_links::HardLinks;
+pub use spares::{Lacks, Spares};
 pub use survey::{FileTask, Survey};
 
 /// How a directory is restored into.
@@ -66,7 +70,7 @@ pub type Tell = Box<dyn Fn(Action, &ByteText) + Send + Sync>;
 pub struct Delete {
     /// What these leave out of snapshots is kept.
     pub rules: Rules,
-    /// What the rules leave out goes, too.
+    /// What patterns and markers leave out goes, too. What is no part of the tree never does.
     pub excluded: bool,
 }
 
@@ -83,7 +87,7 @@ pub enum Action {
     Keep,
     /// The list doesn't have it.
     Delete,
-    /// The list doesn't have it, and may not: an exclude rule, another file system, a socket.
+    /// The list doesn't have it, and may not: an exclude rule, what could not be captured, another file system, a socket.
     Leave,
 }
 
@@ -102,6 +106,8 @@ pub struct TargetStats {
     pub deleted: u64,
     /// What the list doesn't have and was left, though deleting was asked for.
     pub left: u64,
+    /// Those of them that the snapshot could not capture, or left out when it was made.
+    pub spared: u64,
     /// Regular files, whatever became of them.
     pub files: u64,
     /// Directories.
@@ -148,12 +154,18 @@ pub struct Target {
     stats: Mutex<TargetStats>,
     /// The first that could not be restored whole.
     not_set: Mutex<Vec<NotSet>>,
+    /// What the snapshot lacks though it was there.
+    spares: Mutex<Option<Spares>>,
+    /// The first of it that was come across.
+    spared: Mutex<Vec<ByteText>>,
     /// Files of several names.
     hard_links: Mutex<HardLinks>,
     /// The first failure of setting a directory's attributes, which happens where nobody can be told.
     failure: Mutex<Option<FilesError>>,
     /// Nothing more is to be done: directories stay as they are.
     stopped: AtomicBool,
+    /// Asked before each step that can be long.
+    cancel: CancellationToken,
     /// A directory of each file system that was met.
     devices: Mutex<Vec<(u64, Vec<u8>)>>,
 }
@@ -186,11 +198,24 @@ impl Target {
             temporary: AtomicU64::new(0),
             stats: Mutex::default(),
             not_set: Mutex::default(),
+            spares: Mutex::default(),
+            spared: Mutex::default(),
             hard_links: Mutex::default(),
             failure: Mutex::default(),
             stopped: AtomicBool::new(false),
+            cancel: CancellationToken::new(),
             devices: Mutex::default(),
         })
+    }
+
+    /// Ends with [`FilesError::Cancelled`] once this token says so.
+    pub fn cancelled_by(mut self, cancel: CancellationToken) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
+    fn go_on(&self) -> Result<(), FilesError> {
+        if self.cancel.is_cancelled() { Err(FilesError::Cancelled) } else { Ok(()) }
     }
 
     /// Ends the work early: what is written stays, and no directory is touched any more.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, openat2, statat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::spares::Lacks;
 use super::{Action, Delete, Target, is_temporary};
 use crate::files::error::FilesError;
 use crate::files::names::Names;
@@ -39,6 +40,7 @@ impl Target {
             Looked::Directory(open, names) => stack.push(open, path, Doomed { name: name.to_vec(), names, stays: false }),
         }
         loop {
+            self.go_on()?;
             let Some(doomed) = stack.data() else { return Ok(true) };
             if let Some(child) = doomed.names.next().map(|(name, _)| name.to_vec()) {
                 let child_path = stack.child(&child);
@@ -64,6 +66,11 @@ impl Target {
             }
             stack.data().into_iter().for_each(|doomed| doomed.stays |= !gone);
         }
+    }
+
+    /// Whether the snapshot lacks this path for another reason than that it wasn't there. What an earlier restore left (`ours`) was never missed.
+    pub(super) fn spares(&self, delete: &Delete, path: &[u8], ours: bool) -> Result<bool, FilesError> {
+        Ok(self.is_spared(path, Lacks::Uncaptured)? || !ours && !delete.excluded && self.is_spared(path, Lacks::Excluded)?)
     }
 
     fn remove_dir(&self, parent: &OwnedFd, name: &[u8], path: &[u8]) -> Result<bool, FilesError> {
@@ -92,6 +99,14 @@ impl Target {
         };
         let is_dir = kind == FileType::Directory;
         let ours = kind == FileType::RegularFile && is_temporary(name);
+        // Whatever the list says of what is no part of the tree.
+        if delete.rules.leaves_out(path, is_dir) {
+            return stays();
+        }
+        if self.spares(delete, path, ours)? {
+            self.leave_spared(path);
+            return Ok(Looked::Stays);
+        }
         if !ours && !delete.excluded && delete.rules.decide(path, is_dir).is_some() {
             return stays();
         }

@@ -11,9 +11,9 @@ use rustix::io::Errno;
 
 use super::check::{Checker, split};
 use super::node::DirNode;
-use super::{Action, TWO_NAMES, Target};
+use super::{Action, TWO_NAMES, Target, is_temporary};
 use crate::files::error::FilesError;
-use crate::files::metadata::{mtime, size};
+use crate::files::metadata::{ctime, mtime, size};
 use crate::files::names::Names;
 use crate::files::tree::{open_child_dir, open_child_file};
 use crate::files::write_file::{Attributes, put_in_place};
@@ -68,6 +68,8 @@ struct Made<'t> {
     /// It was made now: nothing is in it but what is restored.
     fresh: bool,
     held: Option<Arc<OwnedFd>>,
+    /// The list may lack what is in it.
+    spared: bool,
     /// The names in it that the list has not come to; only to delete what it doesn't have.
     names: Option<Peeked>,
 }
@@ -172,7 +174,7 @@ impl<'t> Survey<'t> {
             target.told(Action::Create, b"");
             target.count(|stats| stats.dirs += 1);
             let node = DirNode::new(target, None, b"", None);
-            return Ok(Made { node, exists: false, fresh: true, held: None, names: None });
+            return Ok(Made { node, exists: false, fresh: true, held: None, spared: false, names: None });
         };
         let dir = tree.open_dir(b"").map_err(failed)?;
         let stat = fstat(&dir).map_err(|e| failed(e.into()))?;
@@ -213,7 +215,7 @@ impl<'t> Survey<'t> {
         self.target.count(|stats| stats.dirs += 1);
         let parent = self.levels.get(parent).and_then(|level| level.made.as_ref()).map(|made| Arc::clone(&made.node));
         let node = DirNode::new(self.target, parent, name, attributes);
-        Made { node, exists: false, fresh: true, held: None, names: None }
+        Made { node, exists: false, fresh: true, held: None, spared: false, names: None }
     }
 
     /// Makes a directory where nothing is.
@@ -269,7 +271,11 @@ impl<'t> Survey<'t> {
             let open = openat(&dir, ".", flags, Mode::empty());
             let _ = open.and_then(|open| fchmod(&open, Mode::from_raw_mode(stat.st_mode & 0o7777) | Mode::RWXU));
         }
-        Ok(Made { node, exists: true, fresh, held: Some(dir), names })
+        let spared = match &target.options.delete {
+            Some(delete) => parent.is_some_and(|parent| parent.spared) || target.spares(delete, &node.path(), false)?,
+            None => false,
+        };
+        Ok(Made { node, exists: true, fresh, held: Some(dir), spared, names })
     }
 
     /// A directory's descriptor; `None` when it doesn't exist.
@@ -417,11 +423,17 @@ impl<'t> Survey<'t> {
             return Ok(there);
         }
         if let Some(delete) = &self.target.options.delete
+            && !self.in_spared()
             && self.target.remove(delete, here, name, path)?
         {
             return Ok(None);
         }
         Err(FilesError::InTheWay { path: self.target.shown(path), what: "a directory" })
+    }
+
+    /// Whether the list may lack what is in the directory at hand.
+    fn in_spared(&self) -> bool {
+        self.levels.last().and_then(|level| level.made.as_ref()).is_some_and(|made| made.spared)
     }
 
     /// Deletes what is in the directory at hand before this name, or to its end, and is not in the list.
@@ -431,8 +443,12 @@ impl<'t> Survey<'t> {
         loop {
             let names = self.levels.last_mut().and_then(|level| level.made.as_mut()).and_then(|made| made.names.as_mut());
             let Some(extra) = names.and_then(|names| names.before(name)) else { return Ok(()) };
-            if let (_, Some(dir)) = self.here()? {
-                target.remove(delete, &dir, &extra, &join(&self.path, &extra))?;
+            target.go_on()?;
+            let path = join(&self.path, &extra);
+            if self.in_spared() && !is_temporary(&extra) {
+                target.leave_spared(&path);
+            } else if let (_, Some(dir)) = self.here()? {
+                target.remove(delete, &dir, &extra, &path)?;
             }
         }
     }
@@ -461,7 +477,10 @@ impl Target {
                 Err(error) => return Err(failed(error)),
             };
             let now = fstat(&file).map_err(failed)?;
+            // A writer that came between: its content is not what the list has.
+            let same = (size(&now), mtime(&now), ctime(&now)) == (size(stat), mtime(stat), ctime(stat));
             if (now.st_ino, now.st_dev, now.st_nlink) != (stat.st_ino, stat.st_dev, 1)
+                || !same
                 || FileType::from_raw_mode(now.st_mode) != FileType::RegularFile
             {
                 return Ok(false);

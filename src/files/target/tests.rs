@@ -368,3 +368,46 @@ fn what_cannot_be_linked_becomes_a_file_of_its_own() {
         assert!(told.len() == 1 && told[0].path.to_string() == "b" && told[0].what.contains("same file as a"), "{told:?}");
     }
 }
+
+#[test]
+fn what_could_not_be_captured_is_spared_with_all_in_it() {
+    let there = tempfile::tempdir().unwrap();
+    let root_path = there.path();
+    for path in ["locked/in/it", "half/listed", "half/lost", "private.pdf", "stray", "shown"] {
+        fs::create_dir_all(root_path.join(path).parent().unwrap()).unwrap();
+        fs::write(root_path.join(path), path).unwrap();
+    }
+    let delete = Delete { rules: Rules::new(true, &[]).unwrap(), excluded: true };
+    let options = TargetOptions { overwrite: true, delete: Some(delete), ..TargetOptions::default() };
+    let target = Target::open(root_path, options).unwrap();
+    let mut spares = Spares::new().unwrap();
+    for path in ["locked", "half", "private.pdf"] {
+        spares.add(path.as_bytes(), Lacks::Uncaptured).unwrap();
+    }
+    target.spare(spares);
+    let mut survey = Survey::new(&target);
+    put(&mut survey, &mut Desk::new(&target), &[root(), dir("half"), file("half/listed", 3), file("shown", 5)]).unwrap();
+    survey.finish().unwrap();
+    assert!(!root_path.join("stray").exists());
+    for path in ["locked/in/it", "half/lost", "private.pdf"] {
+        assert_eq!(fs::read_to_string(root_path.join(path)).unwrap(), path);
+    }
+    let stats = target.finish().unwrap();
+    assert_eq!((stats.deleted, stats.spared), (1, 3));
+}
+
+#[test]
+fn a_deletion_ends_when_it_is_told_to() {
+    let there = tempfile::tempdir().unwrap();
+    fs::create_dir(there.path().join("old")).unwrap();
+    fs::write(there.path().join("old/file"), "x").unwrap();
+    let delete = Delete { rules: Rules::new(true, &[]).unwrap(), excluded: false };
+    let options = TargetOptions { overwrite: true, delete: Some(delete), ..TargetOptions::default() };
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let target = Target::open(there.path(), options).unwrap().cancelled_by(cancel);
+    let mut survey = Survey::new(&target);
+    put(&mut survey, &mut Desk::new(&target), &[root()]).unwrap();
+    assert!(matches!(survey.finish(), Err(FilesError::Cancelled)));
+    assert!(there.path().join("old/file").exists());
+}
