@@ -60,7 +60,7 @@ pub(super) struct UnderWay {
 
 impl UnderWay {
     /// It has come to its end.
-    pub(super) fn is_over(self) -> Result<(), Failure> {
+    pub(super) fn end(self) -> Result<(), Failure> {
         Ok(state::unmark_restore(&self.marker)?)
     }
 }
@@ -89,7 +89,7 @@ fn too_high(site: &SiteSettings, tree: Option<TreeName>, target: &Path) -> Resul
             target.display(),
             site.name
         ),
-        &format!("name the directory itself: --files {}", path.display()),
+        format!("name the directory itself: --files {}", path.display()),
     ))
 }
 

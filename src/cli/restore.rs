@@ -128,7 +128,7 @@ pub(super) async fn run(settings: &Settings, global: &Global, args: &RestoreArgs
         out.note(format!("database: {} tables, {} rows written as SQL", restored.tables, restored.rows));
         tell_left_out(&restored, out);
     }
-    under_way.into_iter().try_for_each(UnderWay::is_over)?;
+    under_way.into_iter().try_for_each(UnderWay::end)?;
     Ok(Exit::Success)
 }
 
