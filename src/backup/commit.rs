@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::task::block_in_place;
@@ -25,12 +24,10 @@ use crate::repository::journal::Journal;
 use crate::repository::known::Known;
 use crate::repository::layout::SnapshotKey;
 use crate::repository::manifest::{Counts, FORMAT, Manifest, PackInfo, Parent, Status, Times, TreeList};
+use crate::repository::reuse::{Rules, Since};
 use crate::repository::state::{LocalSnapshot, SiteState, tree_list};
 use crate::repository::writer::PackWriter;
 use crate::repository::{RepositoryError, checksummed};
-
-/// Half the default grace period of pruning: a commit later than this after the LIST could name packs that are gone.
-const LIST_TRUSTED_FOR: Duration = Duration::from_secs(7 * 24 * 3600 / 2);
 
 /// A snapshot about to be committed.
 pub(super) struct Commit<'a> {
@@ -39,7 +36,7 @@ pub(super) struct Commit<'a> {
     pub(super) parent: Option<&'a LocalSnapshot>,
     pub(super) seq: u64,
     /// When the store was listed.
-    pub(super) listed: (Instant, Timestamp),
+    pub(super) listed: Since,
     pub(super) writer: PackWriter,
     pub(super) scratch: &'a Path,
 }
@@ -209,9 +206,7 @@ impl Commit<'_> {
         if context.cancel.is_cancelled() {
             return Err(BackupError::Cancelled);
         }
-        let (steady, wall) = self.listed;
-        let slept = Timestamp::now().duration_since(wall).unsigned_abs();
-        if steady.elapsed().max(slept) > LIST_TRUSTED_FOR {
+        if !Rules::default().may_commit(self.listed.elapsed()) {
             return Err(RepositoryError::TooOld.into());
         }
         let key = SnapshotKey { seq: self.seq, time: self.run.started, id: context.run };

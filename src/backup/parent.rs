@@ -1,9 +1,7 @@
 //! Choosing the parent: the first of a run's requests is one LIST of snapshots/, from the local parent on.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +14,7 @@ use crate::repository::entry::{ChunkRef, FileEntry, Finding, FindingCode, TableE
 use crate::repository::layout::{LAST_SEQ, Layout};
 use crate::repository::list::{LineBuffer, ListFile};
 use crate::repository::reader::ChunkReader;
+use crate::repository::reuse::{Known, Rules, Since};
 use crate::repository::seal::Keys;
 use crate::repository::snapshots::{self, Found};
 use crate::repository::state::{LocalSnapshot, SiteState, tree_list};
@@ -29,8 +28,8 @@ pub(super) struct Chosen {
     pub(super) seq: u64,
     /// What is wrong with the snapshots before.
     pub(super) findings: Vec<Finding>,
-    /// When the store was asked, by two clocks of which one goes on while the machine sleeps: a commit must not be much later.
-    pub(super) listed: (Instant, Timestamp),
+    /// When the store was asked: a commit must not be much later.
+    pub(super) listed: Since,
 }
 
 impl Chosen {
@@ -44,7 +43,7 @@ impl Chosen {
 pub(super) async fn choose(context: &RunContext, layout: &Layout, state: &Arc<SiteState>) -> Result<Chosen, RepositoryError> {
     let store = &context.store;
     let local = state.parent();
-    let listed = (Instant::now(), Timestamp::now());
+    let listed = Since::now();
     let found = snapshots::list(store.as_ref(), layout, local.as_ref().map(|l| l.path.as_str())).await?;
     let mut findings = Vec::new();
     let mut lost = |local: &LocalSnapshot| {
@@ -77,7 +76,8 @@ pub(super) async fn choose(context: &RunContext, layout: &Layout, state: &Arc<Si
     let mut chosen = from_store_or_full(context, layout, state, Some(&newest), listed).await?.with(findings);
     if chosen.parent.is_none() {
         // The newest can't be read, but ours is in the store, so its packs are, too.
-        chosen.parent = local.filter(|local| found.iter().any(|f| f.path == local.path));
+        chosen.parent = local
+            .filter(|local| Rules::default().may_reuse(Known::Parent { listed: found.iter().any(|f| f.path == local.path) }));
     }
     Ok(chosen)
 }
@@ -94,11 +94,11 @@ async fn from_store_or_full(
     layout: &Layout,
     state: &Arc<SiteState>,
     newest: Option<&Found>,
-    listed: (Instant, Timestamp),
+    listed: Since,
 ) -> Result<Chosen, RepositoryError> {
     let Some(newest) = newest else { return Ok(Chosen { parent: None, seq: 1, findings: Vec::new(), listed }) };
     let seq = after(newest)?;
-    let full = |finding| Chosen { parent: None, seq, findings: vec![finding], listed };
+    let full = |finding, listed| Chosen { parent: None, seq, findings: vec![finding], listed };
     match fetch(context, layout, state, newest).await {
         Ok(parent) => {
             context.progress.event(Event::Note(format!(
@@ -114,12 +114,12 @@ async fn from_store_or_full(
         Err(error @ (RepositoryError::NoIdentity { .. } | RepositoryError::WrongIdentity { .. })) => {
             let finding = sealed::lists_unread(newest, &error);
             context.progress.event(Event::Note(format!("{}: {}", finding.subject, finding.detail)));
-            Ok(full(finding))
+            Ok(full(finding, listed))
         }
         Err(error) => {
             let detail = format!("its manifest or lists can't be read ({}): it is not what this run compares with", error);
             let finding = Finding { code: FindingCode::ParentLost, subject: newest.path.as_str().into(), detail };
-            Ok(full(finding))
+            Ok(full(finding, listed))
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use tokio::task::block_in_place;
@@ -36,6 +36,7 @@ use crate::repository::layout::Layout;
 use crate::repository::list::ListReader;
 use crate::repository::manifest::{Counts, PackInfo};
 use crate::repository::outbox::Spool;
+use crate::repository::reuse::{self, Rules};
 use crate::repository::seal::recipients_id;
 use crate::repository::state::{LocalSnapshot, SiteState};
 use crate::repository::writer::{PackWriter, WriterContext};
@@ -292,10 +293,10 @@ impl Run<'_> {
 
     /// What the run before has in the store, if it was broken off: its chunks, and its packs.
     async fn resume(&self, state: &SiteState) -> Result<(Known, Vec<PackInfo>), BackupError> {
-        let (path, now, store) = (state.journal(), Timestamp::now(), Arc::clone(&self.context.store));
-        let noted = block_in_place(|| Journal::read(&path, now, &store.url(), &mut |_| Ok(())))?;
-        // No manifest names them: whether they are still there must be asked.
-        let there = self.there(store.as_ref(), &noted).await?;
+        let (path, store) = (state.journal(), Arc::clone(&self.context.store));
+        let noted = block_in_place(|| Journal::read(&path, &store.url(), &mut |_| Ok(())))?;
+        // No manifest names them: whether they are still there, and will be, must be asked.
+        let there = if noted.is_empty() { HashSet::new() } else { self.reusable(store.as_ref(), &noted).await? };
         // Those that were sealed to others, or not at all, are no part of a snapshot that is sealed to these.
         let sealed = recipients_id(&self.context.site.recipients);
         let packs: Vec<_> = noted.into_iter().filter(|pack| pack.sealed == sealed && there.contains(&pack.name)).collect();
@@ -307,13 +308,28 @@ impl Run<'_> {
         let before: HashSet<_> = packs.iter().map(|pack| pack.name).collect();
         let load = move |each: &mut dyn FnMut(&ChunkRef) -> Result<(), RepositoryError>| {
             let mut each_before = |chunk: &ChunkRef| if before.contains(&chunk.pack) { each(chunk) } else { Ok(()) };
-            Journal::read(&path, now, &store.url(), &mut each_before).map(|_| ())
+            Journal::read(&path, &store.url(), &mut each_before).map(|_| ())
         };
         Ok((Known::lazy(&state.scratch(), Box::new(load)), packs))
     }
 
-    /// Which of these packs the store has, as they were sent. A LIST for each directory of packs that they are in.
-    async fn there(&self, store: &dyn Store, packs: &[PackInfo]) -> Result<HashSet<PackName>, BackupError> {
+    /// Which of these packs the store has, as they were sent, and no pruning will take meanwhile. A LIST of the checkpoints, and one for
+    /// each directory of packs that they are in.
+    async fn reusable(&self, store: &dyn Store, packs: &[PackInfo]) -> Result<HashSet<PackName>, BackupError> {
+        let denied = |error: &dyn Explain| {
+            let note = format!("what the run before sent can't be looked for, so it is sent again: {}", render(error));
+            self.context.progress.event(Event::Note(note));
+            HashSet::new()
+        };
+        let (now, checkpoint) = match checkpoint::newest(store, &self.layout).await {
+            Err(RepositoryError::Store(error)) if error.kind == StoreErrorKind::Denied => return Ok(denied(&error)),
+            found => found?,
+        };
+        let named: HashSet<_> = checkpoint.into_iter().flat_map(|found| found.packs).map(|pack| pack.name).collect();
+        let may_reuse = |name: &PackName, modified: SystemTime| {
+            let age = now.duration_since(modified).unwrap_or_default();
+            Rules::default().may_reuse(reuse::Known::Broken { age, named: named.contains(name) })
+        };
         let mut wanted: BTreeMap<String, Vec<&PackInfo>> = BTreeMap::new();
         for pack in packs {
             let key = self.layout.pack(pack);
@@ -326,17 +342,12 @@ impl Run<'_> {
             loop {
                 let page = match store.list(&directory, after.as_deref()).await {
                     Ok(page) => page,
-                    Err(error) if error.kind == StoreErrorKind::Denied => {
-                        let note =
-                            format!("what the run before sent can't be looked for, so it is sent again: {}", render(&error));
-                        self.context.progress.event(Event::Note(note));
-                        return Ok(HashSet::new());
-                    }
+                    Err(error) if error.kind == StoreErrorKind::Denied => return Ok(denied(&error)),
                     Err(error) => return Err(error.into()),
                 };
                 for object in &page.objects {
                     let known = packs.iter().find(|pack| self.layout.pack(pack) == object.key && pack.size == object.size);
-                    there.extend(known.map(|pack| pack.name));
+                    there.extend(known.map(|pack| pack.name).filter(|name| may_reuse(name, object.modified)));
                 }
                 after = page.objects.last().map(|object| object.key.clone());
                 if !page.more || after.is_none() {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::TreeName;
+use crate::config::{Keep, TreeName};
 use crate::daemon::logging::Level;
 use crate::database::{DEFAULT_CONNECTIONS, Definer};
 
@@ -73,8 +73,70 @@ pub(super) enum Command {
     Restore(RestoreArgs),
     /// Make an identity, which opens encrypted backups: on another machine than the one that is backed up
     Keygen(KeygenArgs),
+    /// Drop snapshots that no rule keeps, and what only they needed; needs the right to delete
+    Prune(PruneArgs),
     /// Show what the configuration says and where each value came from; try the store, wp-content and the database
     Check,
+}
+
+/// `prune`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wp-backup-agent prune --keep-within 7d --keep-daily 30 --keep-monthly 12 --dry-run    what would go, and why
+  wp-backup-agent prune --keep-within 7d --keep-daily 30 --keep-monthly 12
+A snapshot stays if any rule keeps it; the newest always does. What only dropped snapshots needed goes a week later (docs/RETENTION.md).")]
+pub(super) struct PruneArgs {
+    /// Keep the newest N
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    keep_last: Option<u32>,
+    /// Keep the first of each of the latest N hours that have a snapshot
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    keep_hourly: Option<u32>,
+    /// Of each of N days
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    keep_daily: Option<u32>,
+    /// Of each of N weeks
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    keep_weekly: Option<u32>,
+    /// Of each of N months
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    keep_monthly: Option<u32>,
+    /// Of each of N years
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    keep_yearly: Option<u32>,
+    /// Keep all that are not older: 7d, 2w, 36h
+    #[arg(long, value_name = "DURATION", value_parser = age)]
+    keep_within: Option<std::time::Duration>,
+    /// The site; may be left out when there is only one
+    #[arg(long)]
+    pub(super) site: Option<String>,
+    /// Say what would go, and why the rest stays, and do nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl PruneArgs {
+    /// What stays.
+    pub(super) fn keep(&self) -> Keep {
+        let count = |given: Option<u32>| given.unwrap_or(0);
+        Keep {
+            last: count(self.keep_last),
+            hourly: count(self.keep_hourly),
+            daily: count(self.keep_daily),
+            weekly: count(self.keep_weekly),
+            monthly: count(self.keep_monthly),
+            yearly: count(self.keep_yearly),
+            within: self.keep_within,
+        }
+    }
+}
+
+fn age(text: &str) -> Result<std::time::Duration, &'static str> {
+    crate::config::parse_age(text).ok_or("give a length of time such as 7d, 2w or 36h")
 }
 
 /// `run-now`

@@ -7,9 +7,9 @@ use super::failure::Failure;
 use super::signals::cancelled_by_signals;
 use super::work;
 use crate::config;
-use crate::daemon::Agent;
 use crate::daemon::clock::WallClock;
 use crate::daemon::service;
+use crate::daemon::{Agent, StorePruner};
 use crate::error::Exit;
 
 /// Serves until SIGTERM or SIGINT.
@@ -17,7 +17,8 @@ pub(super) fn run(global: &Global) -> Result<Exit, Failure> {
     let settings = config::load(&global.config)?;
     work(async {
         let runner = Arc::new(Agent::open(&settings).await?);
-        service::serve(&settings, runner, Arc::new(WallClock), cancelled_by_signals()).await?;
+        let pruner = Arc::new(StorePruner::new(&settings));
+        service::serve(&settings, runner, pruner, Arc::new(WallClock), cancelled_by_signals()).await?;
         Ok(Exit::Success)
     })
 }

@@ -12,6 +12,7 @@ mod format;
 mod keygen;
 mod output;
 mod progress;
+mod prune;
 mod reach;
 mod replaced;
 mod restore;
@@ -84,6 +85,10 @@ fn dispatch(Arguments { global, command }: &Arguments, out: &mut Output) -> Resu
             work(async { restore::run(&settings, global, restore, out).await })
         }
         Command::Keygen(keygen) => keygen::run(keygen, out),
+        Command::Prune(prune) => {
+            let settings = config::load(&global.config)?;
+            work(async { prune::run(&settings, prune, out).await })
+        }
         Command::Check => check::run(global, out),
     }
 }

@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::{figures, format, sites};
 use crate::daemon::control::Client;
-use crate::daemon::control::types::{RunState, SiteState, SiteStatus, Status};
+use crate::daemon::control::types::{PruneStatus, RunState, SiteState, SiteStatus, Status};
 use crate::error::Exit;
 
 /// Asks the daemon and prints what it says.
@@ -75,6 +75,7 @@ fn details(site: &SiteStatus) -> Vec<String> {
         let error = last.error.as_deref().unwrap_or("no reason given").replace('\n', "\n  ");
         lines.push(format!("{}: the last run, {}, committed nothing: {error}", site.site, format::local_time(last.finished)));
     }
+    lines.extend(site.prune.as_ref().map(|prune| pruning(&site.site, prune)));
     if site.state == SiteState::Idle && site.last_snapshot.is_none() && site.last_run.is_none() {
         lines.push(format!("{}: no run yet; `wp-backup-agent run-now {}` starts one", site.site, site.site));
     }
@@ -83,6 +84,24 @@ fn details(site: &SiteStatus) -> Vec<String> {
     }
     lines.extend(site.error.as_ref().map(|error| format!("{}: {error}", site.site)));
     lines
+}
+
+fn pruning(site: &str, prune: &PruneStatus) -> String {
+    let next = prune.next.map_or_else(|| "never".into(), format::local_time);
+    let Some(last) = &prune.last else { return format!("{site}: pruning for the first time {next}") };
+    let when = format::local_time(last.finished);
+    match (&last.pruned, &last.error) {
+        (Some(pruned), _) => format!(
+            "{site}: pruned {when}: {} dropped, {} deleted ({}); next {next}",
+            format::plural(pruned.snapshots, "snapshot"),
+            format::plural(pruned.packs.count, "pack"),
+            format::bytes(pruned.packs.bytes),
+        ),
+        (None, error) => {
+            let why = error.as_deref().unwrap_or("no reason given").replace('\n', "\n  ");
+            format!("{site}: the last pruning, {when}, failed: {why}")
+        }
+    }
 }
 
 /// Columns as wide as their widest cell, two spaces apart, nothing after the last.

@@ -9,6 +9,7 @@ use super::check::Check;
 use super::check_database::database;
 use super::error::ConfigError;
 use super::origin::Origin;
+use super::prune::prune;
 use super::raw::RawSite;
 use super::schedule::Schedule;
 use super::trees::trees;
@@ -46,6 +47,7 @@ pub(super) fn site(
         check.given(Some(&name), "site.include_wp_config", include);
     }
     schedule(check, &name, raw)?;
+    let prune = prune(check, &name, raw.prune.as_ref(), raw.time_zone.as_ref().map(|zone| zone.get_ref().as_str()))?;
     if let Some(default_excludes) = &raw.default_excludes {
         check.given(Some(&name), "site.default_excludes", default_excludes);
     }
@@ -60,6 +62,7 @@ pub(super) fn site(
         update_wait: update_wait(check, &name, raw)?,
         reread: reread(check, &name, raw)?,
         trees,
+        prune,
         follow_links_into: follow_links_into(check, &name, raw)?,
         include_wp_config: raw.include_wp_config.as_ref().map_or(!recipients.is_empty(), |value| *value.get_ref()),
         recipients: recipients.clone(),
@@ -212,7 +215,8 @@ fn schedule(check: &mut Check<'_>, site: &SiteName, raw: &RawSite) -> Result<(),
         check.given(Some(site), "site.time_zone", zone);
     }
     let Some(cron) = &raw.schedule else {
-        return raw.time_zone.as_ref().map_or(Ok(()), |zone| {
+        // It may be of the schedule of pruning.
+        return raw.time_zone.as_ref().filter(|_| raw.prune.is_none()).map_or(Ok(()), |zone| {
             Err(check.invalid("site.time_zone", zone, "given without a schedule", "add a schedule, or remove it"))
         });
     };

@@ -13,6 +13,7 @@ mod error;
 mod identity;
 mod origin;
 mod php;
+mod prune;
 mod raw;
 pub mod schedule;
 mod secret;
@@ -30,10 +31,11 @@ pub use encryption::Recipients;
 pub use error::{ConfigError, Position};
 pub use identity::{Identities, IdentityError, NewIdentity};
 pub use origin::{Origin, Origins};
+pub use prune::{Keep, parse_age};
 pub use secret::Secret;
 pub use settings::{
-    Address, Credentials, DaemonSettings, DatabaseSettings, DumpSettings, S3Settings, Settings, SiteName, SiteSettings,
-    StoreSettings, Tls,
+    Address, Credentials, DaemonSettings, DatabaseSettings, DumpSettings, PruneSettings, S3Settings, Settings, SiteName,
+    SiteSettings, StoreSettings, Tls,
 };
 pub use trees::{ROOT_DIRECTORIES, TreeName, TreeSettings, captured_of_root, plain};
 pub use wp_config::{Defined, Layout, WpConfig, WpConfigError};

@@ -67,10 +67,25 @@ pub(super) struct RawSite {
     pub(super) plugins_dir: Option<Spanned<String>>,
     pub(super) mu_plugins_dir: Option<Spanned<String>>,
     pub(super) uploads_dir: Option<Spanned<String>>,
+    pub(super) prune: Option<RawPrune>,
     #[serde(default)]
     pub(super) follow_links_into: Vec<Spanned<String>>,
     #[serde(default)]
     pub(super) database: RawDatabase,
+}
+
+/// `[site.prune]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPrune {
+    pub(super) schedule: Option<Spanned<String>>,
+    pub(super) keep_last: Option<Spanned<u32>>,
+    pub(super) keep_hourly: Option<Spanned<u32>>,
+    pub(super) keep_daily: Option<Spanned<u32>>,
+    pub(super) keep_weekly: Option<Spanned<u32>>,
+    pub(super) keep_monthly: Option<Spanned<u32>>,
+    pub(super) keep_yearly: Option<Spanned<u32>>,
+    pub(super) keep_within: Option<Spanned<String>>,
 }
 
 /// `[site.database]`

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Recipients, Secret, TreeSettings};
+use super::{Keep, Recipients, Secret, TreeSettings};
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -132,6 +132,17 @@ pub struct SiteSettings {
     pub follow_links_into: Vec<PathBuf>,
     /// Whom packs are sealed to.
     pub recipients: Recipients,
+    /// Pruning by the daemon; `None`: this host prunes nothing.
+    pub prune: Option<PruneSettings>,
+}
+
+/// When the daemon prunes a site, and what stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PruneSettings {
+    /// 5-field cron, in the site's time zone.
+    pub schedule: String,
+    /// What stays.
+    pub keep: Keep,
 }
 
 /// A database and how to reach it.

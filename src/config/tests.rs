@@ -333,8 +333,9 @@ fn whole_example() -> String {
     let setting =
         |line: &str| line.split(" = ").next().is_some_and(|key| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
     let lines = include_str!("../../config.example.toml").lines();
-    let uncommented =
-        lines.map(|line| line.strip_prefix('#').filter(|rest| rest.contains(" = ") && setting(rest)).unwrap_or(line));
+    let uncommented = lines.map(|line| {
+        line.strip_prefix('#').filter(|rest| (rest.contains(" = ") && setting(rest)) || rest.starts_with('[')).unwrap_or(line)
+    });
     uncommented.collect::<Vec<_>>().join("\n")
 }
 

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use super::Runner;
+use super::{Pruner, Runner};
 use crate::backup::{self, RunContext, RunOptions, RunReport, Trigger};
-use crate::config::{Settings, SiteSettings};
+use crate::config::{Keep, Settings, SiteName, SiteSettings, StoreSettings};
 use crate::progress::Progress;
-use crate::repository::checkpoint;
 use crate::repository::ids::RunId;
+use crate::repository::layout::Layout;
+use crate::repository::prune::{Plan, PruneError, Pruned};
+use crate::repository::reuse::{Rules, Since};
+use crate::repository::{RepositoryError, checkpoint, random_run_id};
 use crate::storage::{self, Store, StoreError};
 
 /// Runs backups into one store.
@@ -32,6 +35,31 @@ impl Agent {
     /// Its runs are made in this way.
     pub fn with_options(self, options: RunOptions) -> Self {
         Self { options, ..self }
+    }
+}
+
+/// Prunes a store. Opens it for deleting when it does, and not before.
+#[derive(Debug)]
+pub struct StorePruner {
+    store: StoreSettings,
+}
+
+impl StorePruner {
+    /// For the store of these settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self { store: settings.store.clone() }
+    }
+}
+
+#[async_trait]
+impl Pruner for StorePruner {
+    async fn prune(&self, site: &SiteName, keep: &Keep, cancel: &CancellationToken) -> Result<Pruned, PruneError> {
+        let store = storage::open_deleter(&self.store).await.map_err(RepositoryError::from)?;
+        let plan = Plan::make(store.as_ref(), &Layout::new(site.clone()), keep, Rules::default(), Since::now()).await?;
+        for why in &plan.held {
+            tracing::warn!(site = %site, "no pack is deleted, because what it needs can't be known: {why}");
+        }
+        plan.carry_out(store.as_ref(), random_run_id(), jiff::Timestamp::now(), cancel).await
     }
 }
 

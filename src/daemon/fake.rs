@@ -45,6 +45,7 @@ pub(super) fn site(name: &str) -> SiteSettings {
         include_wp_config: false,
         follow_links_into: Vec::new(),
         recipients: Default::default(),
+        prune: None,
     }
 }
 

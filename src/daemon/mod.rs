@@ -15,15 +15,17 @@ mod history;
 mod live;
 pub mod logging;
 pub mod notify;
+mod pruning;
 pub mod queue;
 mod runner;
 mod schedule;
 pub mod service;
 mod state;
 
-pub use agent::Agent;
+pub use agent::{Agent, StorePruner};
 pub use foreground::run_in_foreground;
 pub use history::{History, HistoryError};
 pub use live::{Live, Stage};
+pub use pruning::{PruneReport, Pruner};
 pub use runner::Runner;
 pub use state::{StateDir, StateError, prepare_site};

@@ -1,7 +1,8 @@
 //! What runs and what waits. One task owns it all and does one thing at a time; everyone else asks it by message.
 //!
 //! One run is under way at a time, of whatever site. Per site at most one more waits: whoever asks gets the state of their
-//! time of asking or later, so a request joins the run under way only while its point in time is still to come.
+//! time of asking or later, so a request joins the run under way only while its point in time is still to come. What must not go along
+//! with a run takes a [`Turn`].
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
@@ -81,7 +82,12 @@ pub struct SiteQueue {
     pub queued: Option<Arc<Live>>,
 }
 
+/// As long as this is held, no run begins.
+#[derive(Debug)]
+pub struct Turn(#[expect(dead_code, reason = "dropping it tells")] oneshot::Sender<()>);
+
 enum Command {
+    Turn { answer: oneshot::Sender<Turn> },
     Request { site: String, trigger: Trigger, answer: oneshot::Sender<Result<Ticket, RequestError>> },
     Sites { answer: oneshot::Sender<Vec<SiteQueue>> },
     Find { run: RunId, answer: oneshot::Sender<Option<Arc<Live>>> },
@@ -99,6 +105,11 @@ impl Handle {
     pub async fn request(&self, site: &str, trigger: Trigger) -> Result<Ticket, RequestError> {
         let site = site.to_owned();
         self.ask(|answer| Command::Request { site, trigger, answer }).await.unwrap_or(Err(RequestError::Stopping))
+    }
+
+    /// Waits until no run is under way, and keeps any from beginning. `None` when the queue ends.
+    pub async fn turn(&self) -> Option<Turn> {
+        self.ask(|answer| Command::Turn { answer }).await
     }
 
     /// What runs and waits, for each site in the order of the configuration. `None` when the queue has ended.
@@ -141,6 +152,10 @@ pub struct Dispatcher {
     active: Option<Arc<Live>>,
     /// The runs that wait, in the order of asking; at most one per site.
     waiting: VecDeque<Arc<Live>>,
+    /// Those who wait for a turn: before the runs that wait.
+    turns: VecDeque<oneshot::Sender<Turn>>,
+    /// The task that waits for the turn that is held to be given back.
+    turn: Option<Id>,
     /// Everything under way, and queued runs whose cancellation is being recorded.
     tasks: JoinSet<()>,
     ending: HashMap<Id, Arc<Live>>,
@@ -165,6 +180,8 @@ impl Dispatcher {
             stopping: false,
             active: None,
             waiting: VecDeque::new(),
+            turns: VecDeque::new(),
+            turn: None,
             tasks: JoinSet::new(),
             ending: HashMap::new(),
         };
@@ -190,6 +207,12 @@ impl Dispatcher {
     fn command(&mut self, command: Command) {
         // An answer that nobody waits for any more is no loss.
         match command {
+            Command::Turn { answer } => {
+                if !self.stopping {
+                    self.turns.push_back(answer);
+                    self.start_next();
+                }
+            }
             Command::Request { site, trigger, answer } => drop(answer.send(self.request(site, trigger))),
             Command::Sites { answer } => drop(answer.send(self.site_queues())),
             Command::Find { run, answer } => drop(answer.send(self.find(run))),
@@ -214,8 +237,16 @@ impl Dispatcher {
     }
 
     fn start_next(&mut self) {
-        if self.active.is_some() || self.stopping {
+        if self.active.is_some() || self.turn.is_some() || self.stopping {
             return;
+        }
+        while let Some(answer) = self.turns.pop_front() {
+            let (held, given_back) = oneshot::channel();
+            if answer.send(Turn(held)).is_ok() {
+                let task = self.tasks.spawn(async { drop(given_back.await) });
+                self.turn = Some(task.id());
+                return;
+            }
         }
         let Some(live) = self.waiting.pop_front() else { return };
         if let Some(execution) = self.execution(&live) {
@@ -226,6 +257,10 @@ impl Dispatcher {
     }
 
     fn ended(&mut self, task: Id) {
+        if self.turn == Some(task) {
+            self.turn = None;
+            self.start_next();
+        }
         let Some(live) = self.ending.remove(&task) else { return };
         if self.active.as_ref().is_some_and(|active| active.run() == live.run()) {
             self.active = None;
@@ -246,6 +281,7 @@ impl Dispatcher {
 
     fn begin_stop(&mut self) {
         self.stopping = true;
+        self.turns.clear();
         if let Some(active) = &self.active {
             active.cancel();
         }

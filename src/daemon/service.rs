@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
 use super::control::{Api, Limits, Socket, SocketError, serve as serve_control};
+use super::pruning::{Pruner, Pruning};
 use super::queue::Dispatcher;
 use super::schedule::Scheduler;
 use super::state::{StateDir, StateError};
@@ -56,6 +57,7 @@ impl Explain for ServiceError {
 pub async fn serve(
     settings: &Settings,
     runner: Arc<dyn Runner>,
+    pruner: Arc<dyn Pruner>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) -> Result<(), ServiceError> {
@@ -77,6 +79,14 @@ pub async fn serve(
             scheduler.add(site.name.clone(), dir, schedule.clone())?;
         }
     }
+    let mut pruning = Pruning::new(queue.clone(), pruner, Arc::clone(&clock), stop.clone());
+    for (site, _, dir) in &sites {
+        if let Some(prune) = &site.prune {
+            let schedule = Schedule::parse(&prune.schedule, site.time_zone.as_deref());
+            let schedule = schedule.map_err(|source| ServiceError::Schedule { site: site.name.to_string(), source })?;
+            pruning.add(site.name.clone(), dir, schedule, prune.keep)?;
+        }
+    }
     let api_sites = sites.iter().map(|(site, schedule, dir)| (&**site, schedule.clone(), dir.clone()));
     let api = Api::new(api_sites, queue.clone(), clock, stop.clone());
     let schedules = sites.iter().map(|(site, schedule, _)| (site.name.clone(), schedule.clone())).collect();
@@ -86,6 +96,7 @@ pub async fn serve(
     let control = tokio::spawn(serve_control(socket, Arc::new(api), Limits::default(), quiet.clone()));
     let informing = tokio::spawn(notify::keep_informed(queue, schedules, quiet.clone()));
     let scheduling = tokio::spawn(scheduler.run());
+    let pruning = tokio::spawn(pruning.run());
     let dispatching = tokio::spawn(dispatcher.run());
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -100,6 +111,7 @@ pub async fn serve(
     // A panic in one of these has been reported by its own thread; there is nothing more to say about it.
     let _ = dispatching.await;
     let _ = scheduling.await;
+    let _ = pruning.await;
     quiet.cancel();
     let _ = control.await;
     let _ = informing.await;
@@ -127,6 +139,11 @@ mod tests {
         }
     }
 
+    fn no_pruner() -> Arc<dyn Pruner> {
+        let store = StoreSettings::Local { path: "/nonexistent".into() };
+        Arc::new(crate::daemon::StorePruner::new(&Settings { store, ..settings(Path::new("/nonexistent")) }))
+    }
+
     async fn answering(client: &Client) {
         while client.status().await.is_err() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -140,13 +157,13 @@ mod tests {
         let (fake, stop) = (Fake::default(), CancellationToken::new());
         let service = tokio::spawn({
             let (settings, fake, stop) = (settings.clone(), fake.clone(), stop.clone());
-            async move { serve(&settings, Arc::new(fake), Arc::new(WallClock), stop).await }
+            async move { serve(&settings, Arc::new(fake), no_pruner(), Arc::new(WallClock), stop).await }
         });
         let client = Client::new(&settings.daemon.socket);
         answering(&client).await;
 
         // A second daemon is refused while this one lives.
-        let second = serve(&settings, Arc::new(fake.clone()), Arc::new(WallClock), stop.clone()).await.unwrap_err();
+        let second = serve(&settings, Arc::new(fake.clone()), no_pruner(), Arc::new(WallClock), stop.clone()).await.unwrap_err();
         assert_eq!(second.exit(), Exit::Busy);
 
         let run = client.run("blog").await.unwrap().run;
@@ -165,7 +182,7 @@ mod tests {
         let stop = CancellationToken::new();
         let next = tokio::spawn({
             let (settings, stop) = (settings.clone(), stop.clone());
-            async move { serve(&settings, Arc::new(fake), Arc::new(WallClock), stop).await }
+            async move { serve(&settings, Arc::new(fake), no_pruner(), Arc::new(WallClock), stop).await }
         });
         answering(&client).await;
         let status = client.status().await.unwrap();

@@ -103,6 +103,11 @@ pub fn prepare_site(state: &Path, site: &SiteName) -> Result<PathBuf, StateError
     Ok(path)
 }
 
+/// Makes a directory (mode 0700) if need be.
+pub(super) fn make_private(path: &Path) -> Result<(), StateError> {
+    private_dir(path)
+}
+
 fn private_dir(path: &Path) -> Result<(), StateError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(StateError::io(path))?;
     let owner = std::fs::metadata(path).map_err(StateError::io(path))?.uid();

@@ -35,7 +35,7 @@ impl Store for Memory {
         let found = objects.iter().filter(|(key, _)| key.starts_with(prefix) && after.is_none_or(|after| key.as_str() > after));
         let listed =
             found.map(|(key, bytes)| Listed { key: key.clone(), size: bytes.len() as u64, modified: SystemTime::UNIX_EPOCH });
-        Ok(Page { objects: listed.collect(), more: false })
+        Ok(Page { objects: listed.collect(), more: false, clock: Some(SystemTime::UNIX_EPOCH) })
     }
 
     async fn get(&self, key: &str, limit: u64) -> Result<Bytes, StoreError> {

@@ -373,5 +373,6 @@ fn site(dir: &Path) -> SiteSettings {
         include_wp_config: false,
         follow_links_into: Vec::new(),
         recipients: Default::default(),
+        prune: None,
     }
 }

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::codec::Codec;
 use super::error::RepositoryError;
 use super::ids::RunId;
-use super::journal::{Journal, TRUSTED_FOR};
+use super::journal::Journal;
 use super::layout::Layout;
 use super::manifest::{FORMAT, PackInfo};
 use super::pack::{TRAILER_BYTES, Toc, read_toc, toc_place};
+use super::reuse::{Rules, Since};
 use super::writer::checksummed;
 use crate::storage::{Listed, Put, Store, StoreErrorKind};
 
@@ -20,7 +21,7 @@ use crate::storage::{Listed, Put, Store, StoreErrorKind};
 pub const EVERY: Duration = Duration::from_secs(600);
 
 /// One of a million packs is below this.
-const LIMIT: u64 = 256 << 20;
+pub(super) const LIMIT: u64 = 256 << 20;
 /// Read of a pack's end at first: most tables of contents are shorter.
 const END: u64 = 128 << 10;
 
@@ -48,11 +49,13 @@ pub(super) struct Checkpoints {
     last: Instant,
     /// Packs in the last one.
     packs: usize,
+    /// When the last one was written; before the first: when the run began.
+    written: Since,
 }
 
 impl Checkpoints {
     pub(super) fn new(layout: Layout, run: RunId, every: Duration) -> Self {
-        Self { layout, run, every, last: Instant::now(), packs: 0 }
+        Self { layout, run, every, last: Instant::now(), packs: 0, written: Since::now() }
     }
 
     /// Writes one, if it is time and there is something new. One that can't be written is no reason to fail: the next may.
@@ -61,17 +64,20 @@ impl Checkpoints {
             return;
         }
         self.last = Instant::now();
+        if !Rules::default().may_checkpoint(self.written.elapsed()) {
+            return;
+        }
         let packs = sent();
         if packs.len() == self.packs {
             return;
         }
-        let count = packs.len();
+        let (count, written) = (packs.len(), Since::now());
         let at = Timestamp::now();
         let checkpoint = Checkpoint { format: FORMAT, site: self.layout.site().to_string(), id: self.run, at, packs };
         let Ok(bytes) = serde_json::to_vec(&checkpoint) else { return };
         let (body, sha256) = checksummed(bytes);
         match store.put_new(&self.layout.checkpoint(at, &self.run), body, sha256).await {
-            Ok(Put::Created) => self.packs = count,
+            Ok(Put::Created) => (self.packs, self.written) = (count, written),
             // Two within a second have one name: the next will have these packs, too.
             Ok(Put::Existed) => {}
             Err(error) => tracing::warn!(%error, "a checkpoint was not written"),
@@ -92,7 +98,7 @@ pub struct Recovered {
 /// Nothing is there, or it is too old to be trusted: nothing is done. Sealed packs are passed over.
 pub async fn recover(store: &dyn Store, layout: &Layout, journal: &std::path::Path) -> Result<Recovered, RepositoryError> {
     let mut found = Recovered::default();
-    let Some(checkpoint) = newest(store, layout).await? else { return Ok(found) };
+    let Some(checkpoint) = newest(store, layout).await?.1 else { return Ok(found) };
     let journal = Journal::open(journal, &store.url())?;
     for pack in &checkpoint.packs {
         if pack.sealed.is_some() {
@@ -117,10 +123,12 @@ fn is_of_the_pack(kind: &StoreErrorKind) -> bool {
     matches!(kind, StoreErrorKind::NotFound | StoreErrorKind::Damaged(_) | StoreErrorKind::TooLarge(_))
 }
 
-async fn newest(store: &dyn Store, layout: &Layout) -> Result<Option<Checkpoint>, RepositoryError> {
-    let (mut newest, mut after): (Option<Listed>, Option<String>) = (None, None);
+/// The store's clock, and the newest checkpoint if what it names may be reused.
+pub async fn newest(store: &dyn Store, layout: &Layout) -> Result<(SystemTime, Option<Checkpoint>), RepositoryError> {
+    let (mut newest, mut after, mut clock): (Option<Listed>, Option<String>, _) = (None, None, None);
     loop {
         let page = store.list(&layout.checkpoints(), after.as_deref()).await?;
+        clock = clock.or(page.clock);
         after = page.objects.last().map(|object| object.key.clone());
         let latest = page.objects.into_iter().filter(|object| object.key.ends_with(".json")).max_by_key(|object| object.modified);
         newest = newest.into_iter().chain(latest).max_by_key(|object| object.modified);
@@ -128,16 +136,17 @@ async fn newest(store: &dyn Store, layout: &Layout) -> Result<Option<Checkpoint>
             break;
         }
     }
-    let Some(found) = newest else { return Ok(None) };
-    if SystemTime::now().duration_since(found.modified).is_ok_and(|age| age > TRUSTED_FOR) {
-        return Ok(None);
+    let now = clock.unwrap_or_else(SystemTime::now);
+    let Some(found) = newest else { return Ok((now, None)) };
+    if !Rules::default().trusts_checkpoint(now.duration_since(found.modified).unwrap_or_default()) {
+        return Ok((now, None));
     }
     let bytes = store.get(&found.key, LIMIT).await?;
     let Ok(checkpoint) = serde_json::from_slice::<Checkpoint>(&bytes) else {
         tracing::warn!(key = found.key, "a checkpoint can't be read");
-        return Ok(None);
+        return Ok((now, None));
     };
-    Ok((checkpoint.format == FORMAT && checkpoint.site == layout.site().as_str()).then_some(checkpoint))
+    Ok((now, (checkpoint.format == FORMAT && checkpoint.site == layout.site().as_str()).then_some(checkpoint)))
 }
 
 /// The table of contents of a pack in the store.

@@ -1,13 +1,12 @@
 //! What the run under way has uploaded, on local disk: a run that follows a broken one goes on from it.
 //!
 //! One JSON line a pack, appended and synced once the pack is in the store. A torn last line is what a crash leaves; it is dropped.
-//! It is trusted for [`TRUSTED_FOR`] only: packs that no manifest names may be pruned after the grace period.
+//! Which of them may still be reused, the store's clock and checkpoints tell ([`super::reuse`]): packs that nothing names are pruned some day.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,9 +15,6 @@ use super::entry::ChunkRef;
 use super::error::RepositoryError;
 use super::manifest::PackInfo;
 use super::pack::Toc;
-
-/// How old an uploaded pack may be to be reused without a manifest that names it: a quarter of the default grace period.
-pub const TRUSTED_FOR: Duration = Duration::from_secs(42 * 3600);
 
 /// A line holds one pack's table of contents: 2^16 chunks of about 100 bytes at most.
 const LINE_LIMIT: u64 = 32 << 20;
@@ -86,11 +82,10 @@ impl Journal {
         }
     }
 
-    /// The packs of a broken run before, and through `each` their chunks. Lines that can't be read, are too old,
+    /// The packs of a broken run before, and through `each` their chunks. Lines that can't be read
     /// or are of another store are passed over.
     pub fn read(
         path: &Path,
-        now: Timestamp,
         store: &str,
         each: &mut dyn FnMut(&ChunkRef) -> Result<(), RepositoryError>,
     ) -> Result<Vec<PackInfo>, RepositoryError> {
@@ -108,8 +103,7 @@ impl Journal {
                 return Ok(packs);
             }
             let Ok(line) = serde_json::from_slice::<Line>(&text) else { continue };
-            let age = now.duration_since(line.at);
-            if line.store != store || age.is_negative() || age.unsigned_abs() > TRUSTED_FOR {
+            if line.store != store {
                 continue;
             }
             for &(id, size, frame, at) in &line.toc.chunks {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::ids::RunId;
+use super::ids::{PackName, RunId};
 use super::manifest::PackInfo;
 use crate::config::SiteName;
 
@@ -49,9 +49,36 @@ impl Layout {
         format!("{}/checkpoints/{}-{run}.json", self.site, compact(at))
     }
 
-    /// The prefix of all packs.
+    /// The run that wrote a checkpoint; `None` for anything else that may lie there.
+    pub fn parse_checkpoint(&self, key: &str) -> Option<RunId> {
+        parse_timed(key.strip_prefix(&self.checkpoints())?)
+    }
+
+    /// The prefix that all notes of retention share.
+    pub fn pruned(&self) -> String {
+        format!("{}/pruned/", self.site)
+    }
+
+    /// The key of the note that this prune writes at this time.
+    pub fn note(&self, at: Timestamp, prune: &RunId) -> String {
+        format!("{}/pruned/{}-{prune}.json", self.site, compact(at))
+    }
+
+    /// The prune that wrote a note; `None` for anything else that may lie there.
+    pub fn parse_note(&self, key: &str) -> Option<RunId> {
+        parse_timed(key.strip_prefix(&self.pruned())?)
+    }
+
+    /// The prefix that all packs share.
     pub fn packs(&self) -> String {
         format!("{}/packs/", self.site)
+    }
+
+    /// Reads a pack's key, encrypted or not; `None` for anything else that may lie there.
+    pub fn parse_pack(&self, key: &str) -> Option<PackName> {
+        let (directory, file) = key.strip_prefix(&self.packs())?.split_once('/')?;
+        let name = file.strip_suffix(".age").unwrap_or(file).strip_suffix(".tar.zst")?;
+        name.starts_with(directory).then(|| name.parse().ok()).flatten()
     }
 
     /// A pack's key: a sealed one has an ending of its own.
@@ -82,6 +109,13 @@ impl std::fmt::Display for SnapshotKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:010}-{}-{}", self.seq, compact(self.time), self.id)
     }
+}
+
+/// The id in `<time>-<id>.json`.
+fn parse_timed(name: &str) -> Option<RunId> {
+    let (time, id) = name.strip_suffix(".json")?.split_once('-')?;
+    jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", time).ok()?;
+    id.parse().ok()
 }
 
 /// A time as keys have it.

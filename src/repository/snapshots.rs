@@ -10,7 +10,7 @@ use super::manifest::{FORMAT, Manifest, SAFETY};
 use crate::storage::{Listed, Store};
 
 /// A manifest of a site that needs a million packs is below this.
-const MANIFEST_LIMIT: u64 = 256 << 20;
+pub(super) const MANIFEST_LIMIT: u64 = 256 << 20;
 
 /// One manifest's place in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,11 @@ pub async fn list(store: &dyn Store, layout: &Layout, from: Option<&str>) -> Res
 
 /// Reads the manifest of a snapshot that was found; one that lies under another's key is damaged.
 pub async fn read(store: &dyn Store, found: &Found) -> Result<Stored, RepositoryError> {
-    let bytes = store.get(&found.path, MANIFEST_LIMIT).await?;
+    stored(found, store.get(&found.path, MANIFEST_LIMIT).await?)
+}
+
+/// The same from its stored bytes.
+pub(super) fn stored(found: &Found, bytes: Bytes) -> Result<Stored, RepositoryError> {
     let manifest = parse(&bytes, &found.path)?;
     if manifest.id != found.key.id || manifest.seq != found.key.seq {
         return Err(RepositoryError::damaged(&found.path, "it is not the manifest that its key names"));
@@ -65,6 +69,12 @@ pub async fn read(store: &dyn Store, found: &Found) -> Result<Stored, Repository
 
 /// Reads a manifest's bytes; one of a newer format is told apart from a damaged one.
 pub fn parse(bytes: &[u8], what: &str) -> Result<Manifest, RepositoryError> {
+    newer(bytes, what)?;
+    serde_json::from_slice(bytes).map_err(|e| RepositoryError::damaged(what, e))
+}
+
+/// Refuses what has a greater number of format than is known, whatever else it has.
+pub(super) fn newer(bytes: &[u8], what: &str) -> Result<(), RepositoryError> {
     #[derive(serde::Deserialize)]
     struct Version {
         format: u64,
@@ -73,7 +83,7 @@ pub fn parse(bytes: &[u8], what: &str) -> Result<Manifest, RepositoryError> {
     if version.format > u64::from(FORMAT) {
         return Err(RepositoryError::Newer { what: what.to_owned(), found: version.format, known: FORMAT });
     }
-    serde_json::from_slice(bytes).map_err(|e| RepositoryError::damaged(what, e))
+    Ok(())
 }
 
 /// The newest snapshot that was not made by a restore, just before it replaced the site; when there is none, the newest. And the numbers of those

@@ -14,7 +14,7 @@ impl Failure {
         Self { kind, source: Some(source.into()) }
     }
 
-    /// The error of a request (LIST, GET or PUT) on `key` of the store named `store`.
+    /// The error of a request (LIST, GET, PUT or DELETE) on `key` of the store named `store`.
     pub(super) fn of(self, request: &'static str, key: &str, store: String) -> StoreError {
         StoreError { request, key: key.to_owned(), store, kind: self.kind, source: self.source }
     }

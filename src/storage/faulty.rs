@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Failure, Page, Put, Sha256, Store, StoreError, StoreErrorKind};
+use super::{Deleter, Failure, Page, Put, Sha256, Store, StoreError, StoreErrorKind};
 
 /// What happens to one request of a [`Faulty`] store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,7 @@ pub enum Fault {
 #[derive(Debug)]
 pub struct Faulty {
     inner: Arc<dyn Store>,
+    deleter: Option<Arc<dyn Deleter>>,
     plan: BTreeMap<u64, Fault>,
     down_from: u64,
     kind: StoreErrorKind,
@@ -39,7 +40,12 @@ impl Faulty {
     pub fn new(inner: Arc<dyn Store>, plan: impl IntoIterator<Item = (u64, Fault)>) -> Self {
         let plan: BTreeMap<_, _> = plan.into_iter().collect();
         let down_from = plan.iter().find(|(_, fault)| **fault == Fault::Down).map_or(u64::MAX, |(call, _)| *call);
-        Self { inner, plan, down_from, kind: StoreErrorKind::Unreachable, calls: AtomicU64::new(0) }
+        Self { inner, deleter: None, plan, down_from, kind: StoreErrorKind::Unreachable, calls: AtomicU64::new(0) }
+    }
+
+    /// The same before a store that takes deletions, each call of which is one request; those of any other are denied.
+    pub fn deleting(inner: Arc<dyn Deleter>, plan: impl IntoIterator<Item = (u64, Fault)>) -> Self {
+        Self { deleter: Some(Arc::clone(&inner)), ..Self::new(inner, plan) }
     }
 
     /// The same with another kind of failure; without this it is [`StoreErrorKind::Unreachable`].
@@ -96,6 +102,17 @@ impl Store for Faulty {
 
     fn url(&self) -> String {
         self.inner.url()
+    }
+}
+
+#[async_trait]
+impl Deleter for Faulty {
+    async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
+        let first = keys.first().map_or("", |key| key);
+        match &self.deleter {
+            Some(deleter) => self.pass("DELETE", first, deleter.delete(keys)).await,
+            None => Err(Failure::from(StoreErrorKind::Denied).of("DELETE", first, self.url())),
+        }
     }
 }
 

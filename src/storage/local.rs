@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use sha2::Digest as _;
 
 use super::key::{check_key, check_prefix};
-use super::{Failure, Page, Put, Sha256, Store, StoreError, StoreErrorKind};
+use super::{Deleter, Failure, Page, Put, Sha256, Store, StoreError, StoreErrorKind};
 use writing::Writer;
 
 /// Bodies smaller than this are summed again before they are written.
@@ -123,6 +123,18 @@ impl Store for LocalStore {
 
     fn url(&self) -> String {
         format!("file://{}", self.root.display())
+    }
+}
+
+#[async_trait]
+impl Deleter for LocalStore {
+    async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
+        let (wanted, first) = (keys.to_vec(), keys.first().map_or("", |key| key));
+        self.blocking("DELETE", first, move |root| {
+            wanted.iter().try_for_each(|key| check_object(key))?;
+            Ok(writing::delete(root, &wanted)?)
+        })
+        .await
     }
 }
 

@@ -1,4 +1,4 @@
-//! The store: where packs and manifests are kept. One small trait; `s3` and `local` are the real ones,
+//! The store: where packs and manifests are kept. One small trait, and [`Deleter`] for who may delete, too; `s3` and `local` are the real ones,
 //! [`Recorder`] and [`Faulty`] the doubles of the tests.
 //!
 //! Objects are immutable: there is no way to overwrite one. Keys are relative to the store's prefix,
@@ -36,6 +36,14 @@ pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError
     })
 }
 
+/// The same for pruning, which alone may delete. Whether the credentials allow it shows when it does.
+pub async fn open_deleter(settings: &StoreSettings) -> Result<Arc<dyn Deleter>, StoreError> {
+    Ok(match settings {
+        StoreSettings::Local { path } => Arc::new(LocalStore::new(path.clone())),
+        StoreSettings::S3(s3) => Arc::new(S3Store::new(s3).await?),
+    })
+}
+
 /// One object as a listing shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
@@ -54,6 +62,8 @@ pub struct Page {
     pub objects: Vec<Listed>,
     /// Whether more follow: ask again with the last key as `after`.
     pub more: bool,
+    /// The store's own clock when it answered, to the second: what ages are reckoned by. `None`: it didn't tell.
+    pub clock: Option<SystemTime>,
 }
 
 /// What a create-only write found.
@@ -87,6 +97,13 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn url(&self) -> String;
 }
 
+/// A store that takes deletions. A trait of its own, so that a run can't even be given it: only pruning is.
+#[async_trait]
+pub trait Deleter: Store {
+    /// Deletes these objects, durably when this returns; one that isn't there counts as deleted. When it fails, any part of them may be gone.
+    async fn delete(&self, keys: &[String]) -> Result<(), StoreError>;
+}
+
 /// How long an S3 request without a large body may take, all attempts together; bodies get more by their length.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -94,7 +111,7 @@ pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(300);
 #[derive(Debug, thiserror::Error)]
 #[error("{request} {key} in {store} failed: {kind}")]
 pub struct StoreError {
-    /// LIST, GET or PUT.
+    /// LIST, GET, PUT or DELETE.
     pub request: &'static str,
     /// The key or prefix, relative to the store's.
     pub key: String,

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Page, Put, Sha256, Store, StoreError};
+use super::{Deleter, Failure, Page, Put, Sha256, Store, StoreError, StoreErrorKind};
 
 /// One request that went through a [`Recorder`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// LIST, GET (of a whole object or of a range) or PUT.
+    /// LIST, GET (of a whole object or of a range), PUT or DELETE (one for each object).
     pub request: &'static str,
     /// The key; of a LIST, the prefix.
     pub key: String,
@@ -22,13 +22,19 @@ pub struct Call {
 #[derive(Debug)]
 pub struct Recorder {
     inner: Arc<dyn Store>,
+    deleter: Option<Arc<dyn Deleter>>,
     calls: Mutex<Vec<Call>>,
 }
 
 impl Recorder {
     /// Records what goes to `inner`.
     pub fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, calls: Mutex::default() }
+        Self { inner, deleter: None, calls: Mutex::default() }
+    }
+
+    /// Records what goes to a store that takes deletions; those of any other are denied.
+    pub fn deleting(inner: Arc<dyn Deleter>) -> Self {
+        Self { inner: Arc::clone(&inner) as _, deleter: Some(inner), calls: Mutex::default() }
     }
 
     /// Every request so far.
@@ -85,6 +91,19 @@ impl Store for Recorder {
 
     fn url(&self) -> String {
         self.inner.url()
+    }
+}
+
+#[async_trait]
+impl Deleter for Recorder {
+    async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
+        for key in keys {
+            self.begin("DELETE", key, 0);
+        }
+        match &self.deleter {
+            Some(deleter) => deleter.delete(keys).await,
+            None => Err(Failure::from(StoreErrorKind::Denied).of("DELETE", keys.first().map_or("", |key| key), self.url())),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! met another one (HTTP 409), and a limit to every wait, the SDK having none of its own for a server that falls silent.
 
 mod client;
+mod clock;
 mod patience;
 mod refusal;
 mod span;
@@ -19,13 +20,18 @@ use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::types::Object;
 use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
+use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::key::{check_key, check_prefix};
-use super::{Failure, Listed, Page, Put, Sha256, Store, StoreError, StoreErrorKind};
+use super::{Deleter, Failure, Listed, Page, Put, Sha256, Store, StoreError, StoreErrorKind};
 use crate::config::S3Settings;
+use clock::ServerClock;
 use patience::Patience;
 use refusal::{Refusal, failure};
 use span::Span;
+
+/// Deletions under way at a time.
+const DELETING: usize = 16;
 
 /// A store in an S3 bucket.
 pub struct S3Store {
@@ -86,6 +92,7 @@ impl S3Store {
     async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, Failure> {
         check_prefix(prefix)?;
         let mut after = after.map(|after| self.full_key(after));
+        let clock = ServerClock::default();
         loop {
             let output = self
                 .client
@@ -94,6 +101,8 @@ impl S3Store {
                 .prefix(self.full_key(prefix))
                 .set_start_after(after.take())
                 .max_keys(1000)
+                .customize()
+                .interceptor(clock.clone())
                 .send()
                 .await
                 .map_err(|error| failure(error, &StoreErrorKind::NoBucket))?;
@@ -103,7 +112,7 @@ impl S3Store {
             let more = output.is_truncated == Some(true);
             // A page of nothing but other programs' objects would end the listing for who asks.
             if !objects.is_empty() || !more {
-                return Ok(Page { objects, more });
+                return Ok(Page { objects, more, clock: clock.get() });
             }
             if last.is_none() {
                 let what = "the listing is cut off without telling where it goes on".to_owned();
@@ -172,6 +181,17 @@ impl S3Store {
         }
     }
 
+    async fn remove(&self, key: &str) -> Result<(), Failure> {
+        check_key(key)?;
+        match self.client.delete_object().bucket(&self.bucket).key(self.full_key(key)).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match failure(error, &StoreErrorKind::NotFound) {
+                Failure { kind: StoreErrorKind::NotFound, .. } => Ok(()),
+                failure => Err(failure),
+            },
+        }
+    }
+
     async fn create(&self, key: &str, body: Bytes, sha256: Sha256) -> Result<Put, Failure> {
         check_key(key)?;
         let length = i64::try_from(body.len()).map_err(|_| StoreErrorKind::TooLarge(i64::MAX.unsigned_abs()))?;
@@ -237,6 +257,16 @@ impl Store for S3Store {
 
     fn url(&self) -> String {
         url(&self.bucket, &self.prefix)
+    }
+}
+
+#[async_trait]
+impl Deleter for S3Store {
+    /// One request for each object, which every server knows; a request for many needs a checksum of a kind on which they differ.
+    async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
+        let keys = futures::stream::iter(keys.to_vec()).map(Ok);
+        keys.try_for_each_concurrent(DELETING, |key| async move { self.bounded("DELETE", &key, 0, self.remove(&key)).await })
+            .await
     }
 }
 

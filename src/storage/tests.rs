@@ -10,14 +10,14 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use sha2::Digest as _;
 
-use super::{LocalStore, Put, S3Store, Sha256, Store, StoreError, StoreErrorKind, open};
+use super::{Deleter, LocalStore, Put, S3Store, Sha256, Store, StoreError, StoreErrorKind, open_deleter};
 use crate::config::{Credentials, S3Settings, Secret, StoreSettings};
 use crate::error::{Exit, Explain as _};
 pub(super) use s3_server::{S3Server, settings};
 
 /// A store under test, and the directory where its objects are files.
 struct Bench {
-    store: Arc<dyn Store>,
+    store: Arc<dyn Deleter>,
     objects: PathBuf,
     _server: Option<S3Server>,
     _dir: tempfile::TempDir,
@@ -26,7 +26,7 @@ struct Bench {
 async fn local() -> Bench {
     let dir = tempfile::tempdir().unwrap();
     let objects = dir.path().to_owned();
-    let store = open(&StoreSettings::Local { path: objects.clone() }).await.unwrap();
+    let store = open_deleter(&StoreSettings::Local { path: objects.clone() }).await.unwrap();
     Bench { store, objects, _server: None, _dir: dir }
 }
 
@@ -35,7 +35,7 @@ async fn s3() -> Bench {
     let objects = dir.path().join("bucket/some/prefix");
     fs::create_dir_all(&objects).unwrap();
     let server = S3Server::start(dir.path()).await;
-    let store = open(&StoreSettings::S3(settings(&server.endpoint))).await.unwrap();
+    let store = open_deleter(&StoreSettings::S3(settings(&server.endpoint))).await.unwrap();
     Bench { store, objects, _server: Some(server), _dir: dir }
 }
 
@@ -161,6 +161,30 @@ async fn a_body_that_changed_on_the_way_is_refused(bench: Bench) {
     assert!(matches!(&error.kind, StoreErrorKind::Other(_)), "{error:?}");
 }
 
+async fn what_is_deleted_is_gone_and_nothing_else(bench: Bench) {
+    let store = &*bench.store;
+    for key in ["blog/packs/ab/one", "blog/packs/ab/two", "blog/packs/cd/three"] {
+        put(store, key, b"x").await.unwrap();
+    }
+    let gone = ["blog/packs/ab/one", "blog/packs/cd/three", "blog/packs/cd/never-there", "none/at/all"].map(String::from);
+    store.delete(&gone).await.unwrap();
+    store.delete(&gone).await.unwrap();
+    store.delete(&[]).await.unwrap();
+    assert_eq!(keys(store, "").await, ["blog/packs/ab/two"]);
+    assert_eq!(put(store, "blog/packs/ab/one", b"again").await.unwrap(), Put::Created);
+    for key in ["../escape", "", "a//b"] {
+        assert!(matches!(store.delete(&[key.to_owned()]).await.unwrap_err().kind, StoreErrorKind::Other(_)), "{key:?}");
+    }
+}
+
+async fn a_listing_tells_the_stores_clock(bench: Bench) {
+    let before = SystemTime::now() - Duration::from_secs(2);
+    for prefix in ["", "none/"] {
+        let clock = bench.store.list(prefix, None).await.unwrap().clock.unwrap();
+        assert!(clock >= before && clock <= SystemTime::now() + Duration::from_secs(2), "{clock:?}");
+    }
+}
+
 async fn no_key_leaves_the_store(bench: Bench) {
     let store = &*bench.store;
     for key in ["", "/etc/passwd", "../escape", "a/../../escape", "a//b", "a/", "./a", "a b", "a\0b", "a?b", "\u{e4}"] {
@@ -189,6 +213,8 @@ every_store!(
     what_is_not_there_is_not_found,
     a_missing_bucket_is_named_and_not_created,
     a_body_that_changed_on_the_way_is_refused,
+    what_is_deleted_is_gone_and_nothing_else,
+    a_listing_tells_the_stores_clock,
     no_key_leaves_the_store,
 );
 

@@ -28,6 +28,7 @@ fn site(content: &Path) -> SiteSettings {
         include_wp_config: false,
         follow_links_into: Vec::new(),
         recipients: Default::default(),
+        prune: None,
     }
 }
 

@@ -168,6 +168,7 @@ pub fn settings(server: &MariaDb, content: &Path) -> SiteSettings {
         include_wp_config: false,
         follow_links_into: Vec::new(),
         recipients: Default::default(),
+        prune: None,
     }
 }
 

@@ -17,10 +17,11 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::peer::Peer;
-use super::types::{API, Accepted, LastSnapshot, Refusal, RunStage, RunState, SiteState, SiteStatus, Status};
+use super::types::{API, Accepted, LastSnapshot, PruneStatus, Refusal, RunStage, RunState, SiteState, SiteStatus, Status};
 use crate::backup::{RunReport, Trigger};
-use crate::config::SiteSettings;
 use crate::config::schedule::Schedule;
+use crate::config::{PruneSettings, SiteSettings};
+use crate::daemon::PruneReport;
 use crate::daemon::clock::Clock;
 use crate::daemon::history::{History, HistoryError};
 use crate::daemon::live::{Live, Stage};
@@ -44,6 +45,8 @@ struct Site {
     recipients: Vec<String>,
     schedule: Option<Schedule>,
     history: History,
+    prune: Option<PruneSettings>,
+    dir: PathBuf,
 }
 
 /// What the control socket answers from.
@@ -72,6 +75,8 @@ impl Api {
                 recipients: settings.recipients.texts(),
                 schedule,
                 history: History::in_dir(&dir),
+                prune: settings.prune.clone(),
+                dir,
             })
             .collect();
         let started = clock.now();
@@ -217,6 +222,11 @@ impl Site {
             time_zone: self.time_zone.clone(),
             next_run: self.schedule.as_ref().and_then(|schedule| schedule.next_after(now)),
             recipients: Some(self.recipients.clone()),
+            prune: self.prune.as_ref().map(|prune| PruneStatus {
+                schedule: prune.schedule.clone(),
+                next: Schedule::parse(&prune.schedule, self.time_zone.as_deref()).ok().and_then(|s| s.next_after(now)),
+                last: PruneReport::last(&self.dir),
+            }),
             error,
         }
     }

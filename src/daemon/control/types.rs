@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::backup::{RunReport, SnapshotSummary, Trigger};
+use crate::daemon::PruneReport;
 use crate::daemon::queue::Disposition;
 use crate::progress::Figures;
 use crate::repository::ids::RunId;
@@ -68,8 +69,22 @@ pub struct SiteStatus {
     /// The age recipients that packs are sealed to; empty: they are not encrypted. Absent from a daemon that doesn't tell.
     #[serde(default)]
     pub recipients: Option<Vec<String>>,
+    /// Pruning by this host; absent: it prunes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prune: Option<PruneStatus>,
     /// Why parts of this are missing, when the local state can't be read.
     pub error: Option<String>,
+}
+
+/// Pruning by this host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PruneStatus {
+    /// Its schedule, as configured.
+    pub schedule: String,
+    /// When it is due next.
+    pub next: Option<Timestamp>,
+    /// How the last one ended; absent: there was none.
+    pub last: Option<PruneReport>,
 }
 
 /// The newest snapshot of a site.

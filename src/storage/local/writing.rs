@@ -104,6 +104,22 @@ fn make_directory(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Removes objects, of checked keys; their directories stay, for whoever is writing into them.
+pub(super) fn delete(root: &Path, keys: &[String]) -> io::Result<()> {
+    let mut directories = HashSet::new();
+    for key in keys {
+        let path = root.join(key);
+        match fs::remove_file(&path) {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            other => {
+                other?;
+                directories.extend(path.parent().map(Path::to_owned));
+            }
+        }
+    }
+    directories.iter().try_for_each(|directory| sync_directory(directory))
+}
+
 fn sync_directory(path: &Path) -> io::Result<()> {
     match File::open(path)?.sync_all() {
         // Some network file systems can't sync a directory; they do at once what they are told.

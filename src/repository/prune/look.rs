@@ -1,0 +1,233 @@
+//! What a prune sees of the store, and what follows from it.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::{Duration, SystemTime};
+
+use futures::StreamExt as _;
+
+use super::super::RepositoryError;
+use super::super::checkpoint::{self, Checkpoint};
+use super::super::ids::{PackName, RunId};
+use super::super::layout::Layout;
+use super::super::manifest::FORMAT;
+use super::super::pruned::{Dropped, Note};
+use super::super::retention::{self, Candidate, Reason};
+use super::super::reuse::{Rules, Since};
+use super::super::snapshots::{self, Found, Stored};
+use super::{Amount, Judged, Plan, PruneError};
+use crate::config::Keep;
+use crate::storage::{Listed, Store, StoreErrorKind};
+
+/// Manifests read at a time.
+const READING: usize = 4;
+
+/// Reads a manifest; `None` when it isn't there any more.
+pub(super) async fn read(store: &(impl Store + ?Sized), found: &Found) -> Result<Option<Stored>, RepositoryError> {
+    let bytes = match get(store, &found.path, snapshots::MANIFEST_LIMIT).await? {
+        Some(bytes) => bytes,
+        None => return Ok(None),
+    };
+    snapshots::stored(found, bytes).map(Some)
+}
+
+async fn get(store: &(impl Store + ?Sized), key: &str, limit: u64) -> Result<Option<bytes::Bytes>, RepositoryError> {
+    match store.get(key, limit).await {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) struct Look<'a> {
+    pub(super) store: &'a dyn Store,
+    pub(super) layout: &'a Layout,
+    pub(super) keep: &'a Keep,
+    pub(super) rules: Rules,
+    pub(super) listed: Since,
+}
+
+/// What is known so far.
+struct Seen {
+    /// The store's clock at the beginning.
+    now: SystemTime,
+    /// Packs that a snapshot needs.
+    needed: HashSet<PackName>,
+    /// Packs that a young note or checkpoint names.
+    named: HashSet<PackName>,
+    held: Vec<String>,
+    old: Vec<String>,
+}
+
+impl Seen {
+    fn age(&self, object: &Listed) -> Duration {
+        // One from the future is young.
+        self.now.duration_since(object.modified).unwrap_or(Duration::ZERO)
+    }
+
+    fn hold(&mut self, key: &str, why: &str) {
+        self.held.push(format!("{key} {why}"));
+    }
+}
+
+impl Look<'_> {
+    pub(super) async fn plan(self) -> Result<Plan, PruneError> {
+        let (objects, now) = self.all(&self.layout.snapshots()).await?;
+        let now = now.ok_or_else(|| PruneError::NoClock { store: self.store.url() })?;
+        let mut seen = Seen { now, needed: HashSet::new(), named: HashSet::new(), held: Vec::new(), old: Vec::new() };
+        let snapshots = self.snapshots(objects, &mut seen).await?;
+        let oldest = snapshots.iter().filter(|judged| !judged.reasons.is_empty()).map(|judged| judged.found.key.seq).min();
+        let (old_notes, mut earlier) = self.notes(&mut seen).await?;
+        // A gap below the oldest snapshot is no gap.
+        earlier.retain(|dropped| {
+            self.layout.parse_snapshot(&dropped.key).is_some_and(|key| oldest.is_some_and(|oldest| key.seq > oldest))
+        });
+        self.checkpoints(&mut seen).await?;
+        let (packs, needed, waiting) = self.packs(&seen).await?;
+        let Seen { held, mut old, .. } = seen;
+        let old_notes = if earlier.is_empty() {
+            old.extend(old_notes);
+            Vec::new()
+        } else {
+            old_notes
+        };
+        let packs = if held.is_empty() { packs } else { Vec::new() };
+        let (layout, rules, listed) = (self.layout.clone(), self.rules, self.listed);
+        Ok(Plan { layout, rules, listed, snapshots, packs, needed, waiting, held, earlier, old, old_notes })
+    }
+
+    /// All objects of a prefix, and the store's clock before.
+    async fn all(&self, prefix: &str) -> Result<(Vec<Listed>, Option<SystemTime>), RepositoryError> {
+        let (mut all, mut clock, mut after): (Vec<Listed>, _, Option<String>) = (Vec::new(), None, None);
+        loop {
+            let page = self.store.list(prefix, after.as_deref()).await?;
+            clock = clock.or(page.clock);
+            after = page.objects.last().map(|object| object.key.clone());
+            all.extend(page.objects);
+            if !page.more || after.is_none() {
+                return Ok((all, clock));
+            }
+        }
+    }
+
+    async fn snapshots(&self, objects: Vec<Listed>, seen: &mut Seen) -> Result<Vec<Judged>, RepositoryError> {
+        let mut found = Vec::new();
+        for Listed { key, modified, .. } in objects {
+            match self.layout.parse_snapshot(&key) {
+                Some(parsed) => found.push(Found { key: parsed, path: key, modified }),
+                None => seen.hold(&key, "is no manifest that this agent knows"),
+            }
+        }
+        let reads = found.into_iter().map(|found| async move { (read(self.store, &found).await, found) });
+        let mut reads = futures::stream::iter(reads).buffered(READING);
+        let (mut there, mut unknown) = (Vec::new(), Vec::new());
+        while let Some((stored, found)) = reads.next().await {
+            match stored {
+                // Another prune was faster: its note is read next.
+                Ok(None) => continue,
+                Ok(Some(stored)) => {
+                    seen.needed.extend(stored.manifest.packs.iter().map(|pack| pack.name));
+                    unknown.push(false);
+                }
+                Err(RepositoryError::Newer { .. }) => {
+                    seen.hold(&found.path, "was made by a newer agent");
+                    unknown.push(true);
+                }
+                Err(error) => return Err(error),
+            }
+            there.push(found);
+        }
+        let candidates: Vec<_> =
+            there.iter().map(|found| Candidate { seq: found.key.seq, modified: found.modified, suspect: false }).collect();
+        let reasons = retention::decide(self.keep, &candidates, seen.now);
+        let judge = |((found, mut reasons), unknown): ((Found, BTreeSet<Reason>), bool)| {
+            if unknown {
+                reasons.insert(Reason::Unknown);
+            }
+            Judged { found, reasons }
+        };
+        Ok(there.into_iter().zip(reasons).zip(unknown).map(judge).collect())
+    }
+
+    /// The keys of old notes, and what they say was dropped.
+    async fn notes(&self, seen: &mut Seen) -> Result<(Vec<String>, Vec<Dropped>), RepositoryError> {
+        let (mut old, mut earlier) = (Vec::new(), Vec::new());
+        for object in self.all(&self.layout.pruned()).await?.0 {
+            let young = seen.age(&object) <= self.rules.grace;
+            if self.layout.parse_note(&object.key).is_none() {
+                if young {
+                    seen.hold(&object.key, "is no note that this agent knows");
+                }
+                continue;
+            }
+            let Some(bytes) = get(self.store, &object.key, checkpoint::LIMIT).await? else { continue };
+            match Note::parse(&bytes, &object.key) {
+                Ok(note) if young => {
+                    if self.rules.note_keeps(seen.age(&object)) {
+                        seen.named.extend(note.packs);
+                    }
+                }
+                Ok(note) => {
+                    old.push(object.key);
+                    earlier.extend(note.dropped.into_iter().chain(note.earlier));
+                }
+                Err(error) if young => seen.hold(&object.key, &format!("can't be read: {error}")),
+                Err(_) => {}
+            }
+        }
+        earlier.sort_by(|a, b| a.key.cmp(&b.key));
+        earlier.dedup();
+        Ok((old, earlier))
+    }
+
+    async fn checkpoints(&self, seen: &mut Seen) -> Result<(), RepositoryError> {
+        // A newer one of a run stands for those before.
+        let mut newest: HashMap<RunId, Listed> = HashMap::new();
+        for object in self.all(&self.layout.checkpoints()).await?.0 {
+            let young = seen.age(&object) <= self.rules.grace;
+            match self.layout.parse_checkpoint(&object.key) {
+                None if young => seen.hold(&object.key, "is no checkpoint that this agent knows"),
+                None => {}
+                Some(_) if !young => seen.old.push(object.key),
+                Some(run) => {
+                    let later = newest.get(&run).is_none_or(|n| (n.modified, &n.key) < (object.modified, &object.key));
+                    if later {
+                        newest.insert(run, object);
+                    }
+                }
+            }
+        }
+        for object in newest.into_values().filter(|object| self.rules.checkpoint_keeps(seen.age(object))).collect::<Vec<_>>() {
+            let Some(bytes) = get(self.store, &object.key, checkpoint::LIMIT).await? else { continue };
+            let read = snapshots::newer(&bytes, &object.key).and_then(|()| {
+                serde_json::from_slice::<Checkpoint>(&bytes).map_err(|e| RepositoryError::damaged(&object.key, e))
+            });
+            match read {
+                Ok(checkpoint) if checkpoint.format == FORMAT => seen.named.extend(checkpoint.packs.iter().map(|pack| pack.name)),
+                Ok(_) => seen.hold(&object.key, "has a format that no agent writes"),
+                Err(error) => seen.hold(&object.key, &format!("can't be read: {error}")),
+            }
+        }
+        Ok(())
+    }
+
+    async fn packs(&self, seen: &Seen) -> Result<(Vec<(String, u64)>, Amount, Amount), RepositoryError> {
+        let (mut go, mut needed, mut waiting, mut after) = (Vec::new(), Amount::default(), Amount::default(), None::<String>);
+        loop {
+            let page = self.store.list(&self.layout.packs(), after.as_deref()).await?;
+            after = page.objects.last().map(|object| object.key.clone());
+            for object in page.objects {
+                let Some(name) = self.layout.parse_pack(&object.key) else { continue };
+                if seen.needed.contains(&name) {
+                    needed.add(object.size);
+                } else if seen.named.contains(&name) || self.rules.age_keeps(seen.age(&object)) {
+                    waiting.add(object.size);
+                } else {
+                    go.push((object.key, object.size));
+                }
+            }
+            if !page.more || after.is_none() {
+                return Ok((go, needed, waiting));
+            }
+        }
+    }
+}
