@@ -112,4 +112,17 @@ fn a_killed_first_run_is_gone_on_with() {
     // And nothing of it is sent a third time.
     agent.snapshot();
     assert_eq!(packs(store.path()), after);
+
+    // When the grace period is over, pruning leaves what the newest snapshot needs and nothing else.
+    for entry in walkdir::WalkDir::new(store.path()).into_iter().map(Result::unwrap).filter(|entry| entry.file_type().is_file()) {
+        let file = File::options().write(true).open(entry.path()).unwrap();
+        file.set_modified(std::time::SystemTime::now() - Duration::from_secs(8 * 86_400)).unwrap();
+    }
+    agent.ok(&["prune", "--keep-last", "1"]);
+    let manifest = std::fs::read(manifests_in(store.path()).last().unwrap()).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let needed: BTreeSet<String> =
+        manifest["packs"].as_array().unwrap().iter().map(|pack| pack["name"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(packs(store.path()).into_keys().collect::<BTreeSet<_>>(), needed);
+    agent.ok(&["verify"]);
 }

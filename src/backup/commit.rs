@@ -25,6 +25,7 @@ use crate::repository::known::Known;
 use crate::repository::layout::SnapshotKey;
 use crate::repository::manifest::{Counts, FORMAT, Manifest, PackInfo, Parent, Status, Times, TreeList};
 use crate::repository::reuse::{Rules, Since};
+use crate::repository::sign::{Kind, SigningKey};
 use crate::repository::state::{LocalSnapshot, SiteState, tree_list};
 use crate::repository::writer::PackWriter;
 use crate::repository::{RepositoryError, checksummed};
@@ -34,7 +35,9 @@ pub(super) struct Commit<'a> {
     pub(super) run: &'a Run<'a>,
     pub(super) state: &'a Arc<SiteState>,
     pub(super) parent: Option<&'a LocalSnapshot>,
+    pub(super) previous: Option<Parent>,
     pub(super) seq: u64,
+    pub(super) key: &'a SigningKey,
     /// When the store was listed.
     pub(super) listed: Since,
     pub(super) writer: PackWriter,
@@ -175,7 +178,8 @@ impl Commit<'_> {
             site: context.site.name.to_string(),
             id: context.run,
             seq: self.seq,
-            parent: self.parent.map(|p| Parent { key: p.path.clone(), blake3: p.blake3.clone() }),
+            parent: self.parent.map(LocalSnapshot::named),
+            previous: self.previous.clone(),
             times: Times { started: self.run.started, point_in_time, finished: Timestamp::now() },
             tool: concat!("wp-backup-agent ", env!("CARGO_PKG_VERSION")).to_owned(),
             trigger: context.trigger.as_str().to_owned(),
@@ -192,7 +196,7 @@ impl Commit<'_> {
             tables,
             notes,
             packs,
-            signature: None,
+            signer: Some(self.key.public()),
         }
     }
 
@@ -211,7 +215,7 @@ impl Commit<'_> {
         }
         let key = SnapshotKey { seq: self.seq, time: self.run.started, id: context.run };
         let path = self.run.layout.snapshot(&key);
-        let bytes = serde_json::to_vec(&manifest).map_err(|e| RepositoryError::damaged("the manifest", e))?;
+        let bytes = self.key.signed(Kind::Manifest, &manifest)?;
         // Local state first: a crash right after the PUT must find the lists.
         self.state.stage(&context.run, &path, &bytes)?;
         let (body, sha256) = checksummed(bytes);

@@ -1,7 +1,7 @@
-//! Packs that the parent needs and the store has no more, or at another size: once a week the store is asked. What was in them is read and
-//! sent again, so that snapshots from this one on are whole.
+//! Packs that the parent needs and the store has no more, or at another size: once a week the store is asked; and those that a verify on this
+//! machine found bad. What was in them is read and sent again, so that snapshots from this one on are whole.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -37,20 +37,45 @@ impl Missing {
     }
 }
 
-/// Looks for what the parent needs, if that wasn't done for a week; tells what is missing.
+/// Looks for what the parent needs, if that wasn't done for a week; tells what is missing, and what a verify found bad.
 pub(super) async fn look(
     store: &dyn Store,
     layout: &Layout,
     state: &SiteState,
     parent: Option<&LocalSnapshot>,
+    known_bad: &BTreeSet<PackName>,
     progress: &dyn Progress,
 ) -> Result<(Missing, Vec<Finding>), BackupError> {
+    let packs = parent.map(|parent| parent.manifest.packs.as_slice()).unwrap_or_default();
+    let found_bad = |pack: &&PackInfo| known_bad.contains(&pack.name);
+    let mut lost: Vec<_> = packs.iter().filter(found_bad).map(|pack| (pack, "a verify found it bad".to_owned())).collect();
+    lost.extend(
+        asked(store, layout, state, packs, progress).await?.into_iter().filter(|(pack, _)| !known_bad.contains(&pack.name)),
+    );
+    let finding = |(pack, why): &(&PackInfo, String)| Finding {
+        code: FindingCode::PackMissing,
+        subject: layout.pack(pack).as_str().into(),
+        detail: format!(
+            "{why}; what it held is sent again as far as it is still here, but older snapshots that need it are not whole"
+        ),
+    };
+    let findings = lost.iter().map(finding).collect();
+    Ok((Missing(Arc::new(lost.iter().map(|(pack, _)| pack.name).collect())), findings))
+}
+
+/// Which of these packs the store says that it lacks, if that wasn't asked for a week.
+async fn asked<'p>(
+    store: &dyn Store,
+    layout: &Layout,
+    state: &SiteState,
+    packs: &'p [PackInfo],
+    progress: &dyn Progress,
+) -> Result<Vec<(&'p PackInfo, String)>, BackupError> {
     let now = Timestamp::now();
     // A time to come is another clock's.
     if state.packs_listed().is_some_and(|at| at <= now && now.duration_since(at) < EVERY) {
-        return Ok(Default::default());
+        return Ok(Vec::new());
     }
-    let packs = parent.map(|parent| parent.manifest.packs.as_slice()).unwrap_or_default();
     let lost = match lost(store, layout, packs).await {
         Ok(lost) => lost,
         Err(error) if error.kind == StoreErrorKind::Denied => {
@@ -63,15 +88,7 @@ pub(super) async fn look(
     if lost.is_empty() {
         state.note_packs_listed(now)?;
     }
-    let finding = |(pack, why): &(&PackInfo, String)| Finding {
-        code: FindingCode::PackMissing,
-        subject: layout.pack(pack).as_str().into(),
-        detail: format!(
-            "{why}; what it held is sent again as far as it is still here, but older snapshots that need it are not whole"
-        ),
-    };
-    let findings = lost.iter().map(finding).collect();
-    Ok((Missing(Arc::new(lost.iter().map(|(pack, _)| pack.name).collect())), findings))
+    Ok(lost)
 }
 
 /// Which of these packs the store hasn't as they were sent, and why. One LIST for each thousand packs there are.

@@ -7,15 +7,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::run::RunContext;
 use super::sealed;
-use crate::config::TreeName;
+use crate::config::{TreeName, TrustedKeys};
+use crate::error::render;
 use crate::progress::Event;
 use crate::repository::RepositoryError;
 use crate::repository::entry::{ChunkRef, FileEntry, Finding, FindingCode, TableEntry};
 use crate::repository::layout::{LAST_SEQ, Layout};
 use crate::repository::list::{LineBuffer, ListFile};
+use crate::repository::manifest::Parent;
 use crate::repository::reader::ChunkReader;
 use crate::repository::reuse::{Known, Rules, Since};
 use crate::repository::seal::Keys;
+use crate::repository::sign;
 use crate::repository::snapshots::{self, Found};
 use crate::repository::state::{LocalSnapshot, SiteState, tree_list};
 use crate::storage::StoreErrorKind;
@@ -24,6 +27,8 @@ use crate::storage::StoreErrorKind;
 pub(super) struct Chosen {
     /// Nothing: the run makes a full snapshot.
     pub(super) parent: Option<LocalSnapshot>,
+    /// The newest snapshot, when it can be read but is not what the run compares with.
+    pub(super) previous: Option<Parent>,
     /// The new snapshot's number.
     pub(super) seq: u64,
     /// What is wrong with the snapshots before.
@@ -40,7 +45,12 @@ impl Chosen {
 }
 
 /// Chooses. A parent is the newest snapshot in the store, if its lists can be had: from local state, else from the store.
-pub(super) async fn choose(context: &RunContext, layout: &Layout, state: &Arc<SiteState>) -> Result<Chosen, RepositoryError> {
+pub(super) async fn choose(
+    context: &RunContext,
+    layout: &Layout,
+    state: &Arc<SiteState>,
+    trusted: &TrustedKeys,
+) -> Result<Chosen, RepositoryError> {
     let store = &context.store;
     let local = state.parent();
     let listed = Since::now();
@@ -55,14 +65,14 @@ pub(super) async fn choose(context: &RunContext, layout: &Layout, state: &Arc<Si
             // Nothing from the parent on: is the store another one, or was it emptied?
             lost(local);
             let all = snapshots::list(store.as_ref(), layout, None).await?;
-            let chosen = from_store_or_full(context, layout, state, all.last(), listed).await?;
+            let chosen = from_store_or_full(context, layout, state, trusted, all.last(), listed).await?;
             return Ok(chosen.with(findings));
         }
-        return Ok(Chosen { parent: None, seq: 1, findings, listed });
+        return Ok(Chosen { parent: None, previous: None, seq: 1, findings, listed });
     };
     if let Some(local) = &local {
         if local.path == newest.path {
-            return Ok(Chosen { parent: Some(local.clone()), seq: after(&newest)?, findings, listed });
+            return Ok(Chosen { parent: Some(local.clone()), previous: None, seq: after(&newest)?, findings, listed });
         }
         if !found.iter().any(|f| f.path == local.path) {
             lost(local);
@@ -71,9 +81,9 @@ pub(super) async fn choose(context: &RunContext, layout: &Layout, state: &Arc<Si
     // A commit whose reply was lost, or a crash right after it: its lists are staged.
     if let Some(staged) = state.snapshot(&newest.key.id).filter(|staged| staged.path == newest.path) {
         state.promote(&newest.key.id)?;
-        return Ok(Chosen { parent: Some(staged), seq: after(&newest)?, findings, listed });
+        return Ok(Chosen { parent: Some(staged), previous: None, seq: after(&newest)?, findings, listed });
     }
-    let mut chosen = from_store_or_full(context, layout, state, Some(&newest), listed).await?.with(findings);
+    let mut chosen = from_store_or_full(context, layout, state, trusted, Some(&newest), listed).await?.with(findings);
     if chosen.parent.is_none() {
         // The newest can't be read, but ours is in the store, so its packs are, too.
         chosen.parent = local
@@ -93,19 +103,22 @@ async fn from_store_or_full(
     context: &RunContext,
     layout: &Layout,
     state: &Arc<SiteState>,
+    trusted: &TrustedKeys,
     newest: Option<&Found>,
     listed: Since,
 ) -> Result<Chosen, RepositoryError> {
-    let Some(newest) = newest else { return Ok(Chosen { parent: None, seq: 1, findings: Vec::new(), listed }) };
+    let Some(newest) = newest else { return Ok(Chosen { parent: None, previous: None, seq: 1, findings: Vec::new(), listed }) };
     let seq = after(newest)?;
-    let full = |finding, listed| Chosen { parent: None, seq, findings: vec![finding], listed };
-    match fetch(context, layout, state, newest).await {
+    let mut previous = None;
+    let fetched = fetch(context, layout, state, trusted, newest, &mut previous).await;
+    let full = |finding, listed| Chosen { parent: None, previous, seq, findings: vec![finding], listed };
+    match fetched {
         Ok(parent) => {
             context.progress.event(Event::Note(format!(
                 "local state lacked snapshot {}; its lists were read from the store",
                 newest.key.seq
             )));
-            Ok(Chosen { parent: Some(parent), seq, findings: Vec::new(), listed })
+            Ok(Chosen { parent: Some(parent), previous: None, seq, findings: Vec::new(), listed })
         }
         // What passes must not cost a full snapshot: the next run tries again.
         Err(error @ (RepositoryError::State { .. } | RepositoryError::Cancelled | RepositoryError::Task)) => Err(error),
@@ -116,6 +129,11 @@ async fn from_store_or_full(
             context.progress.event(Event::Note(format!("{}: {}", finding.subject, finding.detail)));
             Ok(full(finding, listed))
         }
+        Err(error @ RepositoryError::Untrusted { .. }) => {
+            let detail = format!("{}: nothing is taken from it, and all is sent again", render(&error));
+            context.progress.event(Event::Note(detail.clone()));
+            Ok(full(Finding { code: FindingCode::ParentLost, subject: newest.path.as_str().into(), detail }, listed))
+        }
         Err(error) => {
             let detail = format!("its manifest or lists can't be read ({}): it is not what this run compares with", error);
             let finding = Finding { code: FindingCode::ParentLost, subject: newest.path.as_str().into(), detail };
@@ -124,15 +142,21 @@ async fn from_store_or_full(
     }
 }
 
-/// Brings a snapshot's manifest and lists into local state.
+/// Brings a snapshot's manifest and lists into local state, if they are believed; `previous` becomes the manifest's name either way.
 async fn fetch(
     context: &RunContext,
     layout: &Layout,
     state: &Arc<SiteState>,
+    trusted: &TrustedKeys,
     found: &Found,
+    previous: &mut Option<Parent>,
 ) -> Result<LocalSnapshot, RepositoryError> {
     let store = &context.store;
     let stored = snapshots::read(store.as_ref(), found).await?;
+    // Whoever made it: the chain says what was there.
+    *previous = Some(stored.named());
+    // What is taken from a snapshot goes into the next one, signed by this host.
+    sign::accept(trusted, stored.signer, &found.path)?;
     let keys = Keys::new(&context.options.identities, &stored.manifest);
     let reader = ChunkReader::new(Arc::clone(store), layout.clone(), &stored.manifest.packs).with_keys(keys);
     let (state, id, runtime, cancel) = (Arc::clone(state), found.key.id, Handle::current(), context.cancel.clone());
@@ -162,7 +186,7 @@ fn copy<T: serde::Serialize + serde::de::DeserializeOwned>(
     for piece in pieces {
         let read = async {
             tokio::select! {
-                read = reader.read(piece) => read,
+                read = reader.read_piece(piece) => read,
                 () = cancel.cancelled() => Err(RepositoryError::Cancelled),
             }
         };

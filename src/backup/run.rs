@@ -22,7 +22,7 @@ use super::reread::Share;
 use super::sealed;
 use super::tables::Tables;
 use super::trees::SiteTree;
-use crate::config::{Identities, SiteSettings, TreeName};
+use crate::config::{Identities, SiteSettings, TreeName, TrustedKeys};
 use crate::error::{Exit, Explain, render};
 use crate::files::{Measure, ReadBuffer};
 use crate::progress::{Event, Phase, Progress};
@@ -38,7 +38,9 @@ use crate::repository::manifest::{Counts, PackInfo};
 use crate::repository::outbox::Spool;
 use crate::repository::reuse::{self, Rules};
 use crate::repository::seal::recipients_id;
+use crate::repository::sign::SigningKey;
 use crate::repository::state::{LocalSnapshot, SiteState};
+use crate::repository::verify::Record;
 use crate::repository::writer::{PackWriter, WriterContext};
 use crate::storage::{Store, StoreErrorKind};
 use crate::wordpress::UpdateGate;
@@ -157,29 +159,38 @@ impl Run<'_> {
     async fn steps(&self, trees: &[SiteTree], state: &Arc<SiteState>) -> Result<SnapshotSummary, BackupError> {
         let context = self.context;
         let lost = state.is_new();
-        let mut chosen = self.uncancelled(parent::choose(context, &self.layout, state)).await?;
+        let (key, made) = SigningKey::load_or_make(&context.state)?;
+        if made {
+            let note = format!("made this machine's signing key; those who restore pin it as trust.keys: {}", key.public());
+            context.progress.event(Event::Note(note));
+        }
+        let key = Arc::new(key);
+        let trusted = context.site.trusted.and(key.public());
+        let mut chosen = self.uncancelled(parent::choose(context, &self.layout, state, &trusted)).await?;
         state.keep_only(chosen.parent.as_ref().map(|p| &p.manifest.id))?;
         // Its lists stay on disk until the commit: a run that is broken off must not lose them.
         if let Some(why) = sealed::makes_full(&context.options, chosen.parent.as_ref(), &context.site.recipients) {
-            chosen.parent = None;
+            chosen.previous = chosen.parent.take().map(|parent| parent.named());
             context.progress.event(Event::Note(why.to_owned()));
         }
-        let Chosen { parent, seq, findings, listed } = chosen;
+        let Chosen { parent, previous, seq, findings, listed } = chosen;
         if let Some(parent) = &parent {
             let Counts { file_entries: entries, file_bytes: bytes, rows, sql_bytes, .. } = parent.manifest.counts;
             context.progress.event(Event::Expected { entries, bytes, rows, sql_bytes });
         }
         if lost {
-            self.uncancelled(self.recover(state)).await?;
+            self.uncancelled(self.recover(state, &trusted)).await?;
         }
-        let looked = missing::look(context.store.as_ref(), &self.layout, state, parent.as_ref(), context.progress.as_ref());
+        let bad = Record::load(&context.state, &context.site.name).bad_packs;
+        let looked = missing::look(context.store.as_ref(), &self.layout, state, parent.as_ref(), &bad, context.progress.as_ref());
         let (missing, packs_missing) = self.uncancelled(looked).await?;
-        let (broken, resumed) = self.uncancelled(self.resume(state)).await?;
+        let (broken, resumed) = self.uncancelled(self.resume(state, &trusted)).await?;
         let scratch = state.scratch();
         let writer = PackWriter::new(WriterContext {
             store: Arc::clone(&context.store),
             layout: self.layout.clone(),
             run: context.run,
+            key: Arc::clone(&key),
             scratch: scratch.clone(),
             progress: Arc::clone(&context.progress),
             journal: Journal::open(&state.journal(), &context.store.url())?,
@@ -264,12 +275,23 @@ impl Run<'_> {
         let trees = trees.iter().zip(unchanged).map(after).collect::<Result<_, _>>()?;
         let found = vec![gate.finish()?, work.reread.finish()?, lasting.finish()?];
         let held = Held { found, trees, drafted_tables, resumed, dumped, missing: work.missing };
-        Commit { run: self, state, parent: parent.as_ref(), seq, listed, writer: work.writer, scratch: &scratch }.make(held).await
+        let commit = Commit {
+            run: self,
+            state,
+            parent: parent.as_ref(),
+            previous,
+            seq,
+            key: &key,
+            listed,
+            writer: work.writer,
+            scratch: &scratch,
+        };
+        commit.make(held).await
     }
 
     /// Without local state: what a run before may have sent before it was broken off.
-    async fn recover(&self, state: &SiteState) -> Result<(), BackupError> {
-        match checkpoint::recover(self.context.store.as_ref(), &self.layout, &state.journal()).await {
+    async fn recover(&self, state: &SiteState, trusted: &TrustedKeys) -> Result<(), BackupError> {
+        match checkpoint::recover(self.context.store.as_ref(), &self.layout, &state.journal(), trusted).await {
             Ok(Recovered { packs, sealed }) => {
                 if packs > 0 {
                     let note = format!("local state is lost; this run goes on from a checkpoint of {packs} packs in the store");
@@ -292,11 +314,11 @@ impl Run<'_> {
     }
 
     /// What the run before has in the store, if it was broken off: its chunks, and its packs.
-    async fn resume(&self, state: &SiteState) -> Result<(Known, Vec<PackInfo>), BackupError> {
+    async fn resume(&self, state: &SiteState, trusted: &TrustedKeys) -> Result<(Known, Vec<PackInfo>), BackupError> {
         let (path, store) = (state.journal(), Arc::clone(&self.context.store));
         let noted = block_in_place(|| Journal::read(&path, &store.url(), &mut |_| Ok(())))?;
         // No manifest names them: whether they are still there, and will be, must be asked.
-        let there = if noted.is_empty() { HashSet::new() } else { self.reusable(store.as_ref(), &noted).await? };
+        let there = if noted.is_empty() { HashSet::new() } else { self.reusable(store.as_ref(), &noted, trusted).await? };
         // Those that were sealed to others, or not at all, are no part of a snapshot that is sealed to these.
         let sealed = recipients_id(&self.context.site.recipients);
         let packs: Vec<_> = noted.into_iter().filter(|pack| pack.sealed == sealed && there.contains(&pack.name)).collect();
@@ -315,13 +337,18 @@ impl Run<'_> {
 
     /// Which of these packs the store has, as they were sent, and no pruning will take meanwhile. A LIST of the checkpoints, and one for
     /// each directory of packs that they are in.
-    async fn reusable(&self, store: &dyn Store, packs: &[PackInfo]) -> Result<HashSet<PackName>, BackupError> {
+    async fn reusable(
+        &self,
+        store: &dyn Store,
+        packs: &[PackInfo],
+        trusted: &TrustedKeys,
+    ) -> Result<HashSet<PackName>, BackupError> {
         let denied = |error: &dyn Explain| {
             let note = format!("what the run before sent can't be looked for, so it is sent again: {}", render(error));
             self.context.progress.event(Event::Note(note));
             HashSet::new()
         };
-        let (now, checkpoint) = match checkpoint::newest(store, &self.layout).await {
+        let (now, checkpoint) = match checkpoint::newest(store, &self.layout, trusted).await {
             Err(RepositoryError::Store(error)) if error.kind == StoreErrorKind::Denied => return Ok(denied(&error)),
             found => found?,
         };

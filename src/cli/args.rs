@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Keep, TreeName};
 use crate::daemon::logging::Level;
 use crate::database::{DEFAULT_CONNECTIONS, Definer};
+use crate::repository::verify::{Level as VerifyLevel, Share, ShareOf};
 
 /// Consistent, incremental, verifiable backups of WordPress sites.
 #[derive(Debug, Parser)]
@@ -75,6 +76,8 @@ pub(super) enum Command {
     Keygen(KeygenArgs),
     /// Drop snapshots that no rule keeps, and what only they needed; needs the right to delete
     Prune(PruneArgs),
+    /// Look for damage, forgery and gaps in the store
+    Verify(VerifyArgs),
     /// Show what the configuration says and where each value came from; try the store, wp-content and the database
     Check,
 }
@@ -137,6 +140,45 @@ impl PruneArgs {
 
 fn age(text: &str) -> Result<std::time::Duration, &'static str> {
     crate::config::parse_age(text).ok_or("give a length of time such as 7d, 2w or 36h")
+}
+
+/// `verify`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wp-backup-agent verify                          manifests, signatures, their chain, lists, and which packs are there
+  wp-backup-agent verify --checksums              and the checksum that the store keeps of each pack
+  wp-backup-agent verify --read=1/30              and one of thirty packs is read, another thirtieth each day
+  wp-backup-agent verify --read --identity FILE   and all packs, what is in encrypted ones, too
+Ends with 65 when something is wrong (docs/VERIFY.md).")]
+pub(super) struct VerifyArgs {
+    /// The site; may be left out when there is only one
+    pub(super) site: Option<String>,
+    /// Read manifests, notes and lists, and ask for the packs: the default
+    #[arg(long, conflicts_with_all = ["checksums", "read"])]
+    structure: bool,
+    /// Also compare the checksum that the store keeps of each pack; nothing is fetched
+    #[arg(long, conflicts_with = "read")]
+    checksums: bool,
+    /// Also read packs and hash every chunk in them: all, or a share such as 1/30, which changes from day to day
+    #[arg(long, value_name = "SHARE", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    read: Option<ShareOf>,
+    #[command(flatten)]
+    pub(super) unlock: Unlock,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl VerifyArgs {
+    /// How deep, at this time.
+    pub(super) fn level(&self, now: jiff::Timestamp) -> VerifyLevel {
+        match (self.read, self.checksums) {
+            (Some(ShareOf(of)), _) => VerifyLevel::Read(Share::of_the_day(of, now)),
+            (None, true) => VerifyLevel::Checksums,
+            (None, false) => VerifyLevel::Structure,
+        }
+    }
 }
 
 /// `run-now`

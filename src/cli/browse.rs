@@ -14,7 +14,7 @@ use super::format::{bytes, count, name, plural};
 use super::output::Output;
 use super::signals::cancelled_by_signals;
 use super::sites::choose_site;
-use crate::config::{Identities, Settings};
+use crate::config::{Identities, Settings, TrustedKeys};
 use crate::error::Exit;
 use crate::files::{PathSelection, below_root};
 use crate::progress::Silent;
@@ -26,17 +26,21 @@ use crate::restore::{Changed, Difference, Finder, Restore, Version};
 use crate::storage::{self, Store};
 
 /// A site in its store, and what opens its snapshots.
-type Place = (Arc<dyn Store>, Layout, Identities);
+type Place = (Arc<dyn Store>, Layout, Identities, TrustedKeys);
 
 async fn place(settings: &Settings, of: &OfSite) -> Result<Place, Failure> {
     let site = choose_site(settings, of.site.as_deref())?;
     let identities = Identities::read(&of.unlock.identities)?;
-    Ok((storage::open(&settings.store).await?, Layout::new(site.name.clone()), identities))
+    Ok((storage::open(&settings.store).await?, Layout::new(site.name.clone()), identities, site.trusted.clone()))
 }
 
-async fn open((store, layout, identities): &Place, snapshot: &str, cancel: &CancellationToken) -> Result<Restore, Failure> {
+async fn open(
+    (store, layout, identities, trusted): &Place,
+    snapshot: &str,
+    cancel: &CancellationToken,
+) -> Result<Restore, Failure> {
     let (store, layout) = (Arc::clone(store), layout.clone());
-    Ok(Restore::open(store, layout, snapshot, Arc::new(Silent), cancel.clone()).await?.unlock(identities))
+    Ok(Restore::open(store, layout, snapshot, Arc::new(Silent), cancel.clone()).await?.trusting(trusted)?.unlock(identities))
 }
 
 /// `snapshots ls`
@@ -190,7 +194,7 @@ fn differs(difference: &Difference) -> String {
 
 /// `snapshots find`
 pub(super) async fn find(settings: &Settings, args: &SnapshotsFind, out: &mut Output) -> Result<Exit, Failure> {
-    let (store, layout, identities) = place(settings, &args.of).await?;
+    let (store, layout, identities, trusted) = place(settings, &args.of).await?;
     let found = match &args.snapshot {
         Some(snapshot) => vec![snapshots::find(&store, &layout, snapshot).await?],
         None => snapshots::list(store.as_ref(), &layout, None).await?,
@@ -203,6 +207,7 @@ pub(super) async fn find(settings: &Settings, args: &SnapshotsFind, out: &mut Ou
         pattern: pattern.clone(),
         tree: args.of.tree,
         identities,
+        trusted,
         cancel: cancelled_by_signals(),
     };
     let json = args.of.json;

@@ -9,8 +9,10 @@ use super::signals::cancelled_by_signals;
 use super::{reach, work};
 use crate::config::{
     self, Address, Credentials, DumpSettings, Origins, Settings, SiteName, SiteSettings, StoreSettings, Tls, TreeName,
+    TrustedKeys,
 };
-use crate::error::Exit;
+use crate::error::{Exit, render};
+use crate::repository::sign::SigningKey;
 use crate::wordpress::UpdateGate;
 
 /// Prints the settings, and tries what they name.
@@ -31,6 +33,8 @@ fn describe(settings: &Settings, origins: &Origins) -> String {
     page.line("socket_group", "daemon.socket_group", settings.daemon.socket_group.as_deref().unwrap_or("none"));
     page.text.push_str("\nencryption\n");
     encryption(&mut page, settings);
+    page.text.push_str("\ntrust\n");
+    trust(&mut page, settings);
     for site in &settings.sites {
         page.site = Some(&site.name);
         let _ = write!(page.text, "\nsite {}\n", site.name);
@@ -66,6 +70,25 @@ fn encryption(page: &mut Page<'_>, settings: &Settings) {
     if recipients.is_empty() {
         page.line("recipients", "encryption.recipients", "none");
         page.text.push_str(UNENCRYPTED);
+    }
+}
+
+/// Whom this machine signs as, and whom it believes.
+fn trust(page: &mut Page<'_>, settings: &Settings) {
+    let state = &settings.daemon.state;
+    match SigningKey::load(state) {
+        Ok(Some(key)) => {
+            let _ = writeln!(page.text, "  {:<18} {}  ({})", "signing key", key.public(), SigningKey::path(state).display());
+        }
+        Ok(None) => page.note("this machine has no signing key yet: its first run makes one"),
+        Err(error) => page.note(&render(&error)),
+    }
+    let trusted = settings.sites.first().map(|site| &site.trusted);
+    for key in trusted.into_iter().flat_map(TrustedKeys::iter) {
+        page.line("believed", "trust.keys", key);
+    }
+    if trusted.is_none_or(TrustedKeys::is_empty) {
+        page.line("believed", "trust.keys", "whoever signed");
     }
 }
 

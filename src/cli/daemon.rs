@@ -9,7 +9,7 @@ use super::work;
 use crate::config;
 use crate::daemon::clock::WallClock;
 use crate::daemon::service;
-use crate::daemon::{Agent, StorePruner};
+use crate::daemon::{Agent, StorePruner, StoreVerifier};
 use crate::error::Exit;
 
 /// Serves until SIGTERM or SIGINT.
@@ -18,7 +18,8 @@ pub(super) fn run(global: &Global) -> Result<Exit, Failure> {
     work(async {
         let runner = Arc::new(Agent::open(&settings).await?);
         let pruner = Arc::new(StorePruner::new(&settings));
-        service::serve(&settings, runner, pruner, Arc::new(WallClock), cancelled_by_signals()).await?;
+        let verifier = Arc::new(StoreVerifier::new(settings.store.clone(), settings.daemon.state.clone()));
+        service::serve(&settings, runner, pruner, verifier, Arc::new(WallClock), cancelled_by_signals()).await?;
         Ok(Exit::Success)
     })
 }

@@ -23,6 +23,7 @@ mod signals;
 mod sites;
 mod snapshots;
 mod status;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -88,6 +89,10 @@ fn dispatch(Arguments { global, command }: &Arguments, out: &mut Output) -> Resu
         Command::Prune(prune) => {
             let settings = config::load(&global.config)?;
             work(async { prune::run(&settings, prune, out).await })
+        }
+        Command::Verify(verify) => {
+            let settings = config::load(&global.config)?;
+            work(async { verify::run(&settings, verify, out).await })
         }
         Command::Check => check::run(global, out),
     }

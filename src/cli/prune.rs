@@ -15,6 +15,7 @@ use crate::repository::prune::{Amount, Judged, Plan, Pruned};
 use crate::repository::random_run_id;
 use crate::repository::retention::Reason;
 use crate::repository::reuse::{Rules, Since};
+use crate::repository::sign::SigningKey;
 use crate::storage;
 
 /// Says what goes and what stays, and does it unless told otherwise.
@@ -29,7 +30,7 @@ pub(super) async fn run(settings: &Settings, args: &PruneArgs, out: &mut Output)
         ));
     }
     let (store, layout) = (storage::open_deleter(&settings.store).await?, Layout::new(site.name.clone()));
-    let plan = Plan::make(store.as_ref(), &layout, &keep, Rules::default(), Since::now()).await?;
+    let plan = Plan::make(store.as_ref(), &layout, &keep, &site.trusted, Rules::default(), Since::now()).await?;
     if !args.json {
         tell(&plan, args.dry_run, out);
     }
@@ -37,7 +38,8 @@ pub(super) async fn run(settings: &Settings, args: &PruneArgs, out: &mut Output)
         None
     } else {
         let (id, at, cancel) = (random_run_id(), jiff::Timestamp::now(), cancelled_by_signals());
-        Some(plan.carry_out(store.as_ref(), id, at, &cancel).await?)
+        let (key, _) = SigningKey::load_or_make(&settings.daemon.state)?;
+        Some(plan.carry_out(store.as_ref(), id, at, &key, &cancel).await?)
     };
     match &done {
         _ if args.json => out.json(&Answer::of(site.name.as_str(), &keep, &plan, args.dry_run, done)),

@@ -49,6 +49,7 @@ pub(super) async fn run(settings: &Settings, global: &Global, args: &RestoreArgs
     let layout = Layout::new(site.name.clone());
     let mut restore = Restore::open(Arc::clone(&store), layout, &args.snapshot, Arc::clone(&progress), cancel.clone())
         .await?
+        .trusting(&site.trusted)?
         .unlock(&identities);
     let manifest = restore.manifest();
     // With --sql standard output is the stream; what is told goes to standard error.
@@ -59,6 +60,10 @@ pub(super) async fn run(settings: &Settings, global: &Global, args: &RestoreArgs
         local_time(manifest.times.point_in_time)
     );
     out.note(&told);
+    if site.trusted.is_empty() {
+        let signer = restore.signer().map_or_else(|| "signed by nobody".to_owned(), |key| format!("signed by {key}"));
+        out.note(format!("  {signer}; trust.keys of the configuration names no key, so anyone is believed"));
+    }
     if !restore.passed_over().is_empty() {
         let numbers = restore.passed_over().iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
         out.note(format!("  newer, and not meant by latest, as a restore made it before it replaced the site: {numbers}"));

@@ -7,6 +7,7 @@ use super::{figures, format, sites};
 use crate::daemon::control::Client;
 use crate::daemon::control::types::{PruneStatus, RunState, SiteState, SiteStatus, Status};
 use crate::error::Exit;
+use crate::repository::verify::Verified;
 
 /// Asks the daemon and prints what it says.
 pub(super) async fn show(client: &Client, args: &StatusArgs, out: &mut Output) -> Result<Exit, Failure> {
@@ -76,6 +77,7 @@ fn details(site: &SiteStatus) -> Vec<String> {
         lines.push(format!("{}: the last run, {}, committed nothing: {error}", site.site, format::local_time(last.finished)));
     }
     lines.extend(site.prune.as_ref().map(|prune| pruning(&site.site, prune)));
+    lines.extend(site.verified.iter().map(|(level, verified)| verifying(&site.site, level, verified)));
     if site.state == SiteState::Idle && site.last_snapshot.is_none() && site.last_run.is_none() {
         lines.push(format!("{}: no run yet; `wp-backup-agent run-now {}` starts one", site.site, site.site));
     }
@@ -84,6 +86,17 @@ fn details(site: &SiteStatus) -> Vec<String> {
     }
     lines.extend(site.error.as_ref().map(|error| format!("{}: {error}", site.site)));
     lines
+}
+
+fn verifying(site: &str, level: &str, verified: &Verified) -> String {
+    let when = format::local_time(verified.finished);
+    match verified.faults {
+        0 => format!("{site}: verified {when} ({level}): nothing is wrong"),
+        faults => format!(
+            "{site}: verified {when} ({level}): {} FOUND: `wp-backup-agent verify` tells",
+            format::plural(faults, "fault")
+        ),
+    }
 }
 
 fn pruning(site: &str, prune: &PruneStatus) -> String {

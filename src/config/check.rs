@@ -10,7 +10,9 @@ use super::raw::{RawConfig, RawDaemon, RawSite, RawStore};
 use super::secret_file::{self, SecretPlace};
 use super::source::Source;
 use super::trees::{TreeName, captured_of_root};
-use super::{Credentials, DaemonSettings, S3Settings, Settings, SiteName, SiteSettings, StoreSettings, check_site, encryption};
+use super::{
+    Credentials, DaemonSettings, S3Settings, Settings, SiteName, SiteSettings, StoreSettings, check_site, encryption, trusted,
+};
 
 const DEFAULT_SOCKET: &str = "/run/wp-backup-agent/control.sock";
 const DEFAULT_STATE: &str = "/var/lib/wp-backup-agent";
@@ -31,12 +33,13 @@ impl Check<'_> {
         let store = self.store(&raw.store)?;
         let daemon = self.daemon(&raw.daemon)?;
         let recipients = encryption::recipients(self, &raw.encryption)?;
+        let trusted = trusted::trusted(self, &raw.trust)?;
         if raw.site.is_empty() {
             return Err(self.absent("", "there is no [[site]]", "add one, as config.example.toml shows"));
         }
         let mut sites = Vec::with_capacity(raw.site.len());
         for site in &raw.site {
-            let checked = check_site::site(self, site, &sites, &recipients)?;
+            let checked = check_site::site(self, site, &sites, &recipients, &trusted)?;
             self.apart(site, &checked, &store, &daemon)?;
             sites.push(checked);
         }

@@ -13,8 +13,9 @@ use super::prune::prune;
 use super::raw::RawSite;
 use super::schedule::Schedule;
 use super::trees::trees;
+use super::verify::verify;
 use super::wp_config::{Defined, Layout, WpConfig, WpConfigError};
-use super::{Recipients, SiteName, SiteSettings, plain};
+use super::{Recipients, SiteName, SiteSettings, TrustedKeys, plain};
 
 /// In nights: how long content that changed without a trace stays unseen at most.
 const DEFAULT_REREAD: u32 = 30;
@@ -30,6 +31,7 @@ pub(super) fn site(
     raw: &RawSite,
     others: &[SiteSettings],
     recipients: &Recipients,
+    trusted: &TrustedKeys,
 ) -> Result<SiteSettings, ConfigError> {
     let name = site_name(check, raw, others)?;
     let root = check.path(Some(&name), "site.path", raw.path.as_ref())?;
@@ -47,6 +49,7 @@ pub(super) fn site(
         check.given(Some(&name), "site.include_wp_config", include);
     }
     schedule(check, &name, raw)?;
+    let verify = verify(check, &name, raw.verify.as_ref(), raw.time_zone.as_ref().map(|zone| zone.get_ref().as_str()))?;
     let prune = prune(check, &name, raw.prune.as_ref(), raw.time_zone.as_ref().map(|zone| zone.get_ref().as_str()))?;
     if let Some(default_excludes) = &raw.default_excludes {
         check.given(Some(&name), "site.default_excludes", default_excludes);
@@ -63,9 +66,11 @@ pub(super) fn site(
         reread: reread(check, &name, raw)?,
         trees,
         prune,
+        verify,
         follow_links_into: follow_links_into(check, &name, raw)?,
         include_wp_config: raw.include_wp_config.as_ref().map_or(!recipients.is_empty(), |value| *value.get_ref()),
         recipients: recipients.clone(),
+        trusted: trusted.clone(),
         root,
         name,
     })
@@ -216,7 +221,7 @@ fn schedule(check: &mut Check<'_>, site: &SiteName, raw: &RawSite) -> Result<(),
     }
     let Some(cron) = &raw.schedule else {
         // It may be of the schedule of pruning.
-        return raw.time_zone.as_ref().filter(|_| raw.prune.is_none()).map_or(Ok(()), |zone| {
+        return raw.time_zone.as_ref().filter(|_| raw.prune.is_none() && raw.verify.is_none()).map_or(Ok(()), |zone| {
             Err(check.invalid("site.time_zone", zone, "given without a schedule", "add a schedule, or remove it"))
         });
     };

@@ -22,6 +22,8 @@ mod settings;
 mod source;
 mod suggest;
 mod trees;
+mod trusted;
+mod verify;
 mod wp_config;
 
 use std::path::Path;
@@ -35,9 +37,11 @@ pub use prune::{Keep, parse_age};
 pub use secret::Secret;
 pub use settings::{
     Address, Credentials, DaemonSettings, DatabaseSettings, DumpSettings, PruneSettings, S3Settings, Settings, SiteName,
-    SiteSettings, StoreSettings, Tls,
+    SiteSettings, StoreSettings, Tls, VerifySettings,
 };
 pub use trees::{ROOT_DIRECTORIES, TreeName, TreeSettings, captured_of_root, plain};
+pub use trusted::{PublicKey, TrustedKeys};
+pub use verify::Depth;
 pub use wp_config::{Defined, Layout, WpConfig, WpConfigError};
 
 /// Where the configuration is when no one says otherwise.

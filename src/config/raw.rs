@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::verify::Depth;
+
 /// The whole file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -12,6 +14,8 @@ pub(super) struct RawConfig {
     pub(super) daemon: RawDaemon,
     #[serde(default)]
     pub(super) encryption: RawEncryption,
+    #[serde(default)]
+    pub(super) trust: RawTrust,
     #[serde(default)]
     pub(super) site: Vec<RawSite>,
 }
@@ -46,6 +50,13 @@ pub(super) struct RawEncryption {
     pub(super) recipients_file: Option<Spanned<String>>,
 }
 
+/// `[trust]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTrust {
+    pub(super) keys: Option<Vec<Spanned<String>>>,
+}
+
 /// `[[site]]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,6 +79,7 @@ pub(super) struct RawSite {
     pub(super) mu_plugins_dir: Option<Spanned<String>>,
     pub(super) uploads_dir: Option<Spanned<String>>,
     pub(super) prune: Option<RawPrune>,
+    pub(super) verify: Option<RawVerify>,
     #[serde(default)]
     pub(super) follow_links_into: Vec<Spanned<String>>,
     #[serde(default)]
@@ -86,6 +98,15 @@ pub(super) struct RawPrune {
     pub(super) keep_monthly: Option<Spanned<u32>>,
     pub(super) keep_yearly: Option<Spanned<u32>>,
     pub(super) keep_within: Option<Spanned<String>>,
+}
+
+/// `[site.verify]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawVerify {
+    pub(super) schedule: Option<Spanned<String>>,
+    pub(super) level: Option<Spanned<Depth>>,
+    pub(super) share: Option<Spanned<u32>>,
 }
 
 /// `[site.database]`

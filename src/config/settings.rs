@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Keep, Recipients, Secret, TreeSettings};
+use super::{Depth, Keep, Recipients, Secret, TreeSettings, TrustedKeys};
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -132,8 +132,23 @@ pub struct SiteSettings {
     pub follow_links_into: Vec<PathBuf>,
     /// Whom packs are sealed to.
     pub recipients: Recipients,
+    /// Whose snapshots are believed.
+    pub trusted: TrustedKeys,
     /// Pruning by the daemon; `None`: this host prunes nothing.
     pub prune: Option<PruneSettings>,
+    /// Verifying by the daemon; `None`: on request only.
+    pub verify: Option<VerifySettings>,
+}
+
+/// When the daemon verifies a site, and how deep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifySettings {
+    /// 5-field cron, in the site's time zone.
+    pub schedule: String,
+    /// How deep.
+    pub depth: Depth,
+    /// One of so many packs is read each time.
+    pub share: u32,
 }
 
 /// When the daemon prunes a site, and what stays.

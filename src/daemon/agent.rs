@@ -8,12 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Pruner, Runner};
 use crate::backup::{self, RunContext, RunOptions, RunReport, Trigger};
-use crate::config::{Keep, Settings, SiteName, SiteSettings, StoreSettings};
+use crate::config::{Keep, Settings, SiteName, SiteSettings, StoreSettings, TrustedKeys};
 use crate::progress::Progress;
 use crate::repository::ids::RunId;
 use crate::repository::layout::Layout;
 use crate::repository::prune::{Plan, PruneError, Pruned};
 use crate::repository::reuse::{Rules, Since};
+use crate::repository::sign::SigningKey;
 use crate::repository::{RepositoryError, checkpoint, random_run_id};
 use crate::storage::{self, Store, StoreError};
 
@@ -42,12 +43,16 @@ impl Agent {
 #[derive(Debug)]
 pub struct StorePruner {
     store: StoreSettings,
+    state: PathBuf,
+    trusted: TrustedKeys,
 }
 
 impl StorePruner {
     /// For the store of these settings.
     pub fn new(settings: &Settings) -> Self {
-        Self { store: settings.store.clone() }
+        // All sites have the same.
+        let trusted = settings.sites.first().map(|site| site.trusted.clone()).unwrap_or_default();
+        Self { store: settings.store.clone(), state: settings.daemon.state.clone(), trusted }
     }
 }
 
@@ -55,11 +60,14 @@ impl StorePruner {
 impl Pruner for StorePruner {
     async fn prune(&self, site: &SiteName, keep: &Keep, cancel: &CancellationToken) -> Result<Pruned, PruneError> {
         let store = storage::open_deleter(&self.store).await.map_err(RepositoryError::from)?;
-        let plan = Plan::make(store.as_ref(), &Layout::new(site.clone()), keep, Rules::default(), Since::now()).await?;
+        let (key, _) = SigningKey::load_or_make(&self.state)?;
+        let trusted = if self.trusted.is_empty() { TrustedKeys::default() } else { self.trusted.and(key.public()) };
+        let layout = Layout::new(site.clone());
+        let plan = Plan::make(store.as_ref(), &layout, keep, &trusted, Rules::default(), Since::now()).await?;
         for why in &plan.held {
             tracing::warn!(site = %site, "no pack is deleted, because what it needs can't be known: {why}");
         }
-        plan.carry_out(store.as_ref(), random_run_id(), jiff::Timestamp::now(), cancel).await
+        plan.carry_out(store.as_ref(), random_run_id(), jiff::Timestamp::now(), &key, cancel).await
     }
 }
 

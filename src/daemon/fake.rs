@@ -45,7 +45,9 @@ pub(super) fn site(name: &str) -> SiteSettings {
         include_wp_config: false,
         follow_links_into: Vec::new(),
         recipients: Default::default(),
+        trusted: Default::default(),
         prune: None,
+        verify: None,
     }
 }
 

@@ -21,6 +21,7 @@ mod runner;
 mod schedule;
 pub mod service;
 mod state;
+mod verifying;
 
 pub use agent::{Agent, StorePruner};
 pub use foreground::run_in_foreground;
@@ -29,3 +30,4 @@ pub use live::{Live, Stage};
 pub use pruning::{PruneReport, Pruner};
 pub use runner::Runner;
 pub use state::{StateDir, StateError, prepare_site};
+pub use verifying::{StoreVerifier, Verifier};

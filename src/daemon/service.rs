@@ -10,6 +10,7 @@ use super::pruning::{Pruner, Pruning};
 use super::queue::Dispatcher;
 use super::schedule::Scheduler;
 use super::state::{StateDir, StateError};
+use super::verifying::{Verifier, Verifying};
 use super::{Runner, notify};
 use crate::config::Settings;
 use crate::config::schedule::{Schedule, ScheduleError};
@@ -58,6 +59,7 @@ pub async fn serve(
     settings: &Settings,
     runner: Arc<dyn Runner>,
     pruner: Arc<dyn Pruner>,
+    verifier: Arc<dyn Verifier>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) -> Result<(), ServiceError> {
@@ -87,6 +89,14 @@ pub async fn serve(
             pruning.add(site.name.clone(), dir, schedule, prune.keep)?;
         }
     }
+    let mut verifying = Verifying::new(verifier, Arc::clone(&clock), stop.clone());
+    for (site, _, dir) in &sites {
+        if let Some(verify) = &site.verify {
+            let schedule = Schedule::parse(&verify.schedule, site.time_zone.as_deref());
+            let schedule = schedule.map_err(|source| ServiceError::Schedule { site: site.name.to_string(), source })?;
+            verifying.add(site, verify, dir, schedule)?;
+        }
+    }
     let api_sites = sites.iter().map(|(site, schedule, dir)| (&**site, schedule.clone(), dir.clone()));
     let api = Api::new(api_sites, queue.clone(), clock, stop.clone());
     let schedules = sites.iter().map(|(site, schedule, _)| (site.name.clone(), schedule.clone())).collect();
@@ -97,6 +107,7 @@ pub async fn serve(
     let informing = tokio::spawn(notify::keep_informed(queue, schedules, quiet.clone()));
     let scheduling = tokio::spawn(scheduler.run());
     let pruning = tokio::spawn(pruning.run());
+    let verifying = tokio::spawn(verifying.run());
     let dispatching = tokio::spawn(dispatcher.run());
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -112,6 +123,7 @@ pub async fn serve(
     let _ = dispatching.await;
     let _ = scheduling.await;
     let _ = pruning.await;
+    let _ = verifying.await;
     quiet.cancel();
     let _ = control.await;
     let _ = informing.await;
@@ -139,6 +151,11 @@ mod tests {
         }
     }
 
+    fn no_verifier() -> Arc<dyn Verifier> {
+        let store = StoreSettings::Local { path: "/nonexistent".into() };
+        Arc::new(crate::daemon::StoreVerifier::new(store, "/nonexistent".into()))
+    }
+
     fn no_pruner() -> Arc<dyn Pruner> {
         let store = StoreSettings::Local { path: "/nonexistent".into() };
         Arc::new(crate::daemon::StorePruner::new(&Settings { store, ..settings(Path::new("/nonexistent")) }))
@@ -157,13 +174,15 @@ mod tests {
         let (fake, stop) = (Fake::default(), CancellationToken::new());
         let service = tokio::spawn({
             let (settings, fake, stop) = (settings.clone(), fake.clone(), stop.clone());
-            async move { serve(&settings, Arc::new(fake), no_pruner(), Arc::new(WallClock), stop).await }
+            async move { serve(&settings, Arc::new(fake), no_pruner(), no_verifier(), Arc::new(WallClock), stop).await }
         });
         let client = Client::new(&settings.daemon.socket);
         answering(&client).await;
 
         // A second daemon is refused while this one lives.
-        let second = serve(&settings, Arc::new(fake.clone()), no_pruner(), Arc::new(WallClock), stop.clone()).await.unwrap_err();
+        let second = serve(&settings, Arc::new(fake.clone()), no_pruner(), no_verifier(), Arc::new(WallClock), stop.clone())
+            .await
+            .unwrap_err();
         assert_eq!(second.exit(), Exit::Busy);
 
         let run = client.run("blog").await.unwrap().run;
@@ -182,7 +201,7 @@ mod tests {
         let stop = CancellationToken::new();
         let next = tokio::spawn({
             let (settings, stop) = (settings.clone(), stop.clone());
-            async move { serve(&settings, Arc::new(fake), no_pruner(), Arc::new(WallClock), stop).await }
+            async move { serve(&settings, Arc::new(fake), no_pruner(), no_verifier(), Arc::new(WallClock), stop).await }
         });
         answering(&client).await;
         let status = client.status().await.unwrap();

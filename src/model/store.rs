@@ -51,6 +51,10 @@ impl Store for Memory {
         Ok(whole.slice_ref(part))
     }
 
+    async fn checksum(&self, _key: &str) -> Result<Option<Sha256>, StoreError> {
+        Ok(None)
+    }
+
     async fn put_new(&self, key: &str, body: Bytes, _sha256: Sha256) -> Result<Put, StoreError> {
         let mut objects = self.objects();
         if objects.contains_key(key) {
@@ -124,6 +128,10 @@ impl Store for Counted {
     async fn get_range(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, StoreError> {
         self.pass(self.inner.get_range(key, offset, length)).await
     }
+    async fn checksum(&self, key: &str) -> Result<Option<Sha256>, StoreError> {
+        self.pass(self.inner.checksum(key)).await
+    }
+
     async fn put_new(&self, key: &str, body: Bytes, sha256: Sha256) -> Result<Put, StoreError> {
         self.pass(self.inner.put_new(key, body, sha256)).await
     }

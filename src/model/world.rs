@@ -373,6 +373,8 @@ fn site(dir: &Path) -> SiteSettings {
         include_wp_config: false,
         follow_links_into: Vec::new(),
         recipients: Default::default(),
+        trusted: Default::default(),
         prune: None,
+        verify: None,
     }
 }

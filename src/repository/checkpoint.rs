@@ -1,6 +1,7 @@
 //! Checkpoints (docs/FORMAT.md): what a run under way has sent, in the store. A run that follows a broken one goes on from the local journal;
 //! where that is lost with all local state, from the newest checkpoint.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
@@ -14,7 +15,9 @@ use super::layout::Layout;
 use super::manifest::{FORMAT, PackInfo};
 use super::pack::{TRAILER_BYTES, Toc, read_toc, toc_place};
 use super::reuse::{Rules, Since};
+use super::sign::{self, Kind, SigningKey};
 use super::writer::checksummed;
+use crate::config::{PublicKey, TrustedKeys};
 use crate::storage::{Listed, Put, Store, StoreErrorKind};
 
 /// How long a run goes on before it writes a checkpoint, and until the next one.
@@ -38,6 +41,17 @@ pub struct Checkpoint {
     pub at: Timestamp,
     /// The packs that were sent, and those of broken runs before that are used again.
     pub packs: Vec<PackInfo>,
+    /// Whose signature follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<PublicKey>,
+}
+
+impl Checkpoint {
+    /// Reads a checkpoint's bytes; `what` is its key, for messages.
+    pub fn parse(bytes: &[u8], what: &str) -> Result<Self, RepositoryError> {
+        super::snapshots::newer(bytes, what)?;
+        serde_json::from_slice(bytes).map_err(|e| RepositoryError::damaged(what, e))
+    }
 }
 
 /// Writes a run's checkpoints.
@@ -45,6 +59,7 @@ pub struct Checkpoint {
 pub(super) struct Checkpoints {
     layout: Layout,
     run: RunId,
+    key: Arc<SigningKey>,
     every: Duration,
     last: Instant,
     /// Packs in the last one.
@@ -54,8 +69,8 @@ pub(super) struct Checkpoints {
 }
 
 impl Checkpoints {
-    pub(super) fn new(layout: Layout, run: RunId, every: Duration) -> Self {
-        Self { layout, run, every, last: Instant::now(), packs: 0, written: Since::now() }
+    pub(super) fn new(layout: Layout, run: RunId, key: Arc<SigningKey>, every: Duration) -> Self {
+        Self { layout, run, key, every, last: Instant::now(), packs: 0, written: Since::now() }
     }
 
     /// Writes one, if it is time and there is something new. One that can't be written is no reason to fail: the next may.
@@ -73,8 +88,9 @@ impl Checkpoints {
         }
         let (count, written) = (packs.len(), Since::now());
         let at = Timestamp::now();
-        let checkpoint = Checkpoint { format: FORMAT, site: self.layout.site().to_string(), id: self.run, at, packs };
-        let Ok(bytes) = serde_json::to_vec(&checkpoint) else { return };
+        let (site, signer) = (self.layout.site().to_string(), Some(self.key.public()));
+        let checkpoint = Checkpoint { format: FORMAT, site, id: self.run, at, packs, signer };
+        let Ok(bytes) = self.key.signed(Kind::Checkpoint, &checkpoint) else { return };
         let (body, sha256) = checksummed(bytes);
         match store.put_new(&self.layout.checkpoint(at, &self.run), body, sha256).await {
             Ok(Put::Created) => (self.packs, self.written) = (count, written),
@@ -96,9 +112,14 @@ pub struct Recovered {
 
 /// Fills the journal from the newest checkpoint, for a host that has lost its local state: the tables of contents are read from the packs' ends.
 /// Nothing is there, or it is too old to be trusted: nothing is done. Sealed packs are passed over.
-pub async fn recover(store: &dyn Store, layout: &Layout, journal: &std::path::Path) -> Result<Recovered, RepositoryError> {
+pub async fn recover(
+    store: &dyn Store,
+    layout: &Layout,
+    journal: &std::path::Path,
+    trusted: &TrustedKeys,
+) -> Result<Recovered, RepositoryError> {
     let mut found = Recovered::default();
-    let Some(checkpoint) = newest(store, layout).await?.1 else { return Ok(found) };
+    let Some(checkpoint) = newest(store, layout, trusted).await?.1 else { return Ok(found) };
     let journal = Journal::open(journal, &store.url())?;
     for pack in &checkpoint.packs {
         if pack.sealed.is_some() {
@@ -123,8 +144,12 @@ fn is_of_the_pack(kind: &StoreErrorKind) -> bool {
     matches!(kind, StoreErrorKind::NotFound | StoreErrorKind::Damaged(_) | StoreErrorKind::TooLarge(_))
 }
 
-/// The store's clock, and the newest checkpoint if what it names may be reused.
-pub async fn newest(store: &dyn Store, layout: &Layout) -> Result<(SystemTime, Option<Checkpoint>), RepositoryError> {
+/// The store's clock, and the newest checkpoint if what it names may be reused: it is young, and signed by one of these keys.
+pub async fn newest(
+    store: &dyn Store,
+    layout: &Layout,
+    trusted: &TrustedKeys,
+) -> Result<(SystemTime, Option<Checkpoint>), RepositoryError> {
     let (mut newest, mut after, mut clock): (Option<Listed>, Option<String>, _) = (None, None, None);
     loop {
         let page = store.list(&layout.checkpoints(), after.as_deref()).await?;
@@ -142,9 +167,17 @@ pub async fn newest(store: &dyn Store, layout: &Layout) -> Result<(SystemTime, O
         return Ok((now, None));
     }
     let bytes = store.get(&found.key, LIMIT).await?;
-    let Ok(checkpoint) = serde_json::from_slice::<Checkpoint>(&bytes) else {
-        tracing::warn!(key = found.key, "a checkpoint can't be read");
-        return Ok((now, None));
+    let read = || {
+        let checkpoint = Checkpoint::parse(&bytes, &found.key)?;
+        sign::accept(trusted, sign::signer(Kind::Checkpoint, &bytes, &found.key)?, &found.key)?;
+        Ok::<_, RepositoryError>(checkpoint)
+    };
+    let checkpoint = match read() {
+        Ok(checkpoint) => checkpoint,
+        Err(error) => {
+            tracing::warn!(key = found.key, %error, "a checkpoint is not used");
+            return Ok((now, None));
+        }
     };
     Ok((now, (checkpoint.format == FORMAT && checkpoint.site == layout.site().as_str()).then_some(checkpoint)))
 }

@@ -74,6 +74,22 @@ pub enum RepositoryError {
         /// Whom it is sealed to.
         recipients: String,
     },
+    /// An object that is signed by nobody whose key the configuration names.
+    #[error("{what} is signed by {}, whom [trust] does not name", .signer.as_deref().unwrap_or("nobody"))]
+    Untrusted {
+        /// The object.
+        what: String,
+        /// Who signed it.
+        signer: Option<String>,
+    },
+    /// This machine's signing key can't be used.
+    #[error("the signing key {path} can't be used: {what}")]
+    SigningKey {
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        what: String,
+    },
     /// The age library failed to seal a pack.
     #[error("sealing a pack failed: {0}")]
     Seal(String),
@@ -146,7 +162,8 @@ impl Explain for RepositoryError {
             Self::State { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => Exit::Denied,
             Self::State { .. } | Self::LocalList { .. } => Exit::Io,
             Self::Held { .. } => Exit::Busy,
-            Self::Damaged { .. } | Self::Newer { .. } => Exit::Data,
+            Self::Damaged { .. } | Self::Newer { .. } | Self::Untrusted { .. } => Exit::Data,
+            Self::SigningKey { .. } => Exit::Denied,
             Self::NoIdentity { .. } | Self::WrongIdentity { .. } => Exit::Denied,
             Self::NoSnapshot { .. } => Exit::NoInput,
             Self::Ambiguous { .. } => Exit::Usage,
@@ -171,6 +188,15 @@ impl Explain for RepositoryError {
             }
             Self::Held { .. } => "wait for it, or see `wp-backup-agent status`".into(),
             Self::Damaged { .. } => "restore from another snapshot: see `wp-backup-agent snapshots list`".into(),
+            Self::Untrusted { signer: Some(key), .. } => format!(
+                "if the host lost its local state and so has a new key, compare {key} with what `wp-backup-agent check` shows there, and add it to \
+                 trust.keys; else someone has put it there: take another snapshot (`wp-backup-agent snapshots list`)"
+            ),
+            Self::Untrusted { signer: None, .. } => "take another snapshot: see `wp-backup-agent snapshots list`".into(),
+            Self::SigningKey { path, .. } => format!(
+                "chmod 0600 {0}; or put it back from a copy; or, if it is lost, remove {0}: the next run makes another, whose public key all readers must be told",
+                path.display()
+            ),
             Self::NoIdentity { .. } => {
                 "give the identity of one of them by --identity FILE, on a machine that may read the backups".into()
             }

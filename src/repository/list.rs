@@ -20,6 +20,9 @@ const PIECE_LIMIT: usize = 1 << 20;
 /// A line is never longer: a file of 128 GiB in pieces of 512 KiB has one of 70 MiB. This bounds what a reader allocates.
 const LINE_LIMIT: u64 = 128 << 20;
 
+/// No piece is larger: what comes before the last line of it is less than the limit of a piece. This bounds what a reader fetches and decompresses.
+pub(super) const LARGEST_PIECE: u64 = PIECE_LIMIT as u64 + LINE_LIMIT;
+
 /// Cuts a list into pieces.
 #[derive(Debug, Default)]
 pub(crate) struct Cutter {

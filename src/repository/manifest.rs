@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::TreeName;
+use crate::config::{PublicKey, TreeName};
 
 use super::entry::{ChunkRef, FindingCode};
 use super::ids::{PackName, RecipientsId, RunId};
@@ -30,6 +30,9 @@ pub struct Manifest {
     pub seq: u64,
     /// The snapshot that this run compared with.
     pub parent: Option<Parent>,
+    /// The newest snapshot before, when it isn't the parent but can be read: nothing was taken from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Parent>,
     /// When.
     pub times: Times,
     /// `wp-backup-agent 0.1.0`
@@ -65,9 +68,9 @@ pub struct Manifest {
     pub notes: Vec<ChunkRef>,
     /// Every pack that the snapshot needs, sorted by name.
     pub packs: Vec<PackInfo>,
-    /// The host's signature over all of the above; absent until signing exists (docs/FORMAT.md).
+    /// Whose signature follows (docs/FORMAT.md, "Signatures").
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signature: Option<String>,
+    pub signer: Option<PublicKey>,
 }
 
 /// A tree beside wp-content.

@@ -24,9 +24,11 @@ pub mod retention;
 pub mod reuse;
 pub mod seal;
 pub mod shelf;
+pub mod sign;
 pub mod snapshots;
 mod source;
 pub mod state;
+pub mod verify;
 pub mod writer;
 pub mod xattrs;
 
@@ -48,10 +50,14 @@ pub(crate) fn random_hex() -> String {
 
 fn random() -> [u8; 8] {
     let mut bytes = [0; 8];
+    fill_random(&mut bytes);
+    bytes
+}
+
+fn fill_random(bytes: &mut [u8]) {
     // The kernel's generator only fails before it is seeded, at boot; then the call waits.
     let mut filled = 0;
     while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         filled += rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty()).unwrap_or(0);
     }
-    bytes
 }

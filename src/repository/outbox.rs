@@ -230,6 +230,10 @@ mod tests {
         async fn get_range(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, StoreError> {
             self.store.get_range(key, offset, length).await
         }
+        async fn checksum(&self, key: &str) -> Result<Option<Sha256>, StoreError> {
+            self.store.checksum(key).await
+        }
+
         async fn put_new(&self, key: &str, body: Bytes, sha256: Sha256) -> Result<Put, StoreError> {
             self.open.acquire().await.unwrap().forget();
             self.store.put_new(key, body, sha256).await
@@ -255,6 +259,7 @@ mod tests {
             store: gate.clone(),
             layout: Layout::new(SiteName::new("blog").unwrap()),
             run: RunId([1; 8]),
+            key: crate::repository::sign::test_key(),
             journal: Journal::open(&scratch.join("journal"), "file:///x").unwrap(),
             scratch,
             progress: Arc::new(Silent),

@@ -201,6 +201,16 @@ pub(crate) struct SealedPack {
     pub(crate) toc: Toc,
 }
 
+/// Decompresses and hashes all that a pack holds, by its own table of contents.
+pub(super) fn verify(codec: &mut Codec, plain: &[u8]) -> Result<Toc, RepositoryError> {
+    let toc = read_toc(codec, plain, plain.len() as u64)?;
+    match read_back(codec, plain, &toc) {
+        Ok(()) => Ok(toc),
+        Err(RepositoryError::ReadBack(detail)) => Err(RepositoryError::damaged("a pack", detail)),
+        Err(error) => Err(error),
+    }
+}
+
 /// Decompresses and hashes all that the table of contents names: bad memory never gets committed.
 fn read_back(codec: &mut Codec, stored: &[u8], toc: &Toc) -> Result<(), RepositoryError> {
     let bad = |detail: &str| RepositoryError::ReadBack(detail.to_owned());

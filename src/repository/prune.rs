@@ -24,8 +24,9 @@ use super::manifest::FORMAT;
 use super::pruned::{Dropped, Note};
 use super::retention::Reason;
 use super::reuse::{Rules, Since};
+use super::sign::{Kind, SigningKey};
 use super::snapshots::Found;
-use crate::config::Keep;
+use crate::config::{Keep, PublicKey, TrustedKeys};
 use crate::storage::{Deleter, Store};
 
 pub use error::PruneError;
@@ -52,7 +53,7 @@ pub struct Amount {
 }
 
 impl Amount {
-    fn add(&mut self, bytes: u64) {
+    pub(super) fn add(&mut self, bytes: u64) {
         self.count += 1;
         self.bytes = self.bytes.saturating_add(bytes);
     }
@@ -95,8 +96,16 @@ pub struct Pruned {
 
 impl Plan {
     /// Looks at the site's part of the store, and decides. Only reads.
-    pub async fn make(store: &dyn Store, layout: &Layout, keep: &Keep, rules: Rules, listed: Since) -> Result<Self, PruneError> {
-        look::Look { store, layout, keep, rules, listed }.plan().await
+    /// Snapshots that are signed by nobody of `trusted` take no other's place.
+    pub async fn make(
+        store: &dyn Store,
+        layout: &Layout,
+        keep: &Keep,
+        trusted: &TrustedKeys,
+        rules: Rules,
+        listed: Since,
+    ) -> Result<Self, PruneError> {
+        look::Look { store, layout, keep, trusted, rules, listed }.plan().await
     }
 
     /// The snapshots that go, the oldest first.
@@ -109,20 +118,21 @@ impl Plan {
         self.packs.iter().map(|(_, bytes)| bytes).sum()
     }
 
-    /// Does it. `id` and `at` name the note.
+    /// Does it. `id` and `at` name the note, `key` signs it.
     pub async fn carry_out(
         &self,
         store: &dyn Deleter,
         id: RunId,
         at: Timestamp,
+        key: &SigningKey,
         cancel: &CancellationToken,
     ) -> Result<Pruned, PruneError> {
         let mut done = Pruned::default();
         let mut old = self.old.clone();
         self.in_time(cancel)?;
-        if let Some(note) = self.note(store, id, at).await? {
+        if let Some(note) = self.note(store, id, at, key.public()).await? {
             let keys: Vec<String> = note.dropped.iter().map(|dropped| dropped.key.clone()).collect();
-            let bytes = serde_json::to_vec(&note).map_err(|e| RepositoryError::damaged("the note", e))?;
+            let bytes = key.signed(Kind::Note, &note)?;
             let (body, sha256) = checksummed(bytes);
             // The key holds a random id: an object that is there already is this one, its reply lost.
             store.put_new(&self.layout.note(at, &id), body, sha256).await.map_err(RepositoryError::from)?;
@@ -145,7 +155,7 @@ impl Plan {
     }
 
     /// The note, if snapshots go. One that another prune has dropped meanwhile is in the other's note.
-    async fn note(&self, store: &dyn Deleter, id: RunId, at: Timestamp) -> Result<Option<Note>, PruneError> {
+    async fn note(&self, store: &dyn Deleter, id: RunId, at: Timestamp, signer: PublicKey) -> Result<Option<Note>, PruneError> {
         let (mut dropped, mut packs) = (Vec::new(), BTreeSet::new());
         for found in self.dropped() {
             let Some(stored) = look::read(store, found).await? else { continue };
@@ -164,6 +174,7 @@ impl Plan {
             dropped,
             earlier: self.earlier.clone(),
             packs: packs.into_iter().collect(),
+            signer: Some(signer),
         }))
     }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::error::RepositoryError;
 use super::ids::{PackName, RunId};
 use super::manifest::FORMAT;
+use crate::config::PublicKey;
 
 /// What one prune drops.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub struct Note {
     pub earlier: Vec<Dropped>,
     /// Every pack that the dropped snapshots need, sorted: kept while this note is younger than the grace period.
     pub packs: Vec<PackName>,
+    /// Whose signature follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<PublicKey>,
 }
 
 /// A snapshot that was dropped.

@@ -14,6 +14,7 @@ use super::entry::ChunkRef;
 use super::error::RepositoryError;
 use super::ids::{ChunkId, PackName};
 use super::layout::Layout;
+use super::list::LARGEST_PIECE;
 use super::manifest::PackInfo;
 use super::pack::{FRAME_LIMIT, slice};
 use super::seal::{Keys, Opener};
@@ -59,6 +60,17 @@ impl ChunkReader {
             return Err(RepositoryError::damaged(what(), format!("the content of chunk {} is not what it should be", chunk.id)));
         }
         Ok(frame.slice_ref(content))
+    }
+
+    /// A piece of a list.
+    pub async fn read_piece(&mut self, piece: &ChunkRef) -> Result<Bytes, RepositoryError> {
+        if piece.size > LARGEST_PIECE {
+            return Err(RepositoryError::damaged(
+                "the manifest",
+                format!("a piece of a list of {} bytes, where {LARGEST_PIECE} are allowed", piece.size),
+            ));
+        }
+        self.read(piece).await
     }
 
     async fn frame(&mut self, chunk: &ChunkRef) -> Result<Bytes, RepositoryError> {

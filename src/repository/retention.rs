@@ -85,8 +85,10 @@ impl serde::Serialize for Reason {
 pub fn decide(keep: &Keep, snapshots: &[Candidate], now: SystemTime) -> Vec<BTreeSet<Reason>> {
     let mut reasons = vec![BTreeSet::new(); snapshots.len()];
     let newest = snapshots.iter().map(|snapshot| snapshot.seq).max();
+    // One that isn't trusted may have any number.
+    let newest_trusted = snapshots.iter().filter(|snapshot| !snapshot.suspect).map(|snapshot| snapshot.seq).max();
     for (snapshot, reasons) in snapshots.iter().zip(&mut reasons) {
-        if Some(snapshot.seq) == newest {
+        if Some(snapshot.seq) == newest || (Some(snapshot.seq) == newest_trusted && !snapshot.suspect) {
             reasons.insert(Reason::Newest);
         }
         // One from the future is young.
@@ -219,6 +221,15 @@ mod tests {
                 within: within.map(|hours| Duration::from_secs(hours * HOUR)),
             },
         )
+    }
+
+    #[test]
+    fn one_that_is_not_trusted_takes_no_place_not_that_of_the_newest_either() {
+        let all = [one(1, 0), one(2, 24), Candidate { suspect: true, ..one(9_999, 30) }];
+        let reasons = decide(&Keep { last: 1, ..Keep::default() }, &all, at(100));
+        assert!(reasons[0].is_empty());
+        assert!(reasons[1].contains(&Reason::Newest) && reasons[1].contains(&Reason::Last));
+        assert!(reasons[2].contains(&Reason::Newest));
     }
 
     fn histories() -> impl Strategy<Value = Vec<Candidate>> {

@@ -100,6 +100,11 @@ impl Keys {
         Self { identities: identities.clone(), sealed: Arc::new(manifest.sealed.clone()) }
     }
 
+    /// The keys to the packs of several snapshots.
+    pub(super) fn of_sets(identities: &Identities, sealed: BTreeMap<RecipientsId, Vec<String>>) -> Self {
+        Self { identities: identities.clone(), sealed: Arc::new(sealed) }
+    }
+
     /// The keys to packs that are sealed to these sets of recipients.
     #[cfg(test)]
     pub(super) fn of(identities: &Identities, sealed: impl IntoIterator<Item = Vec<String>>) -> Self {
@@ -153,6 +158,27 @@ pub(super) fn segments(header: u64, size: u64, offset: u64, length: u64) -> Opti
     let start = place(offset / SEGMENT)?;
     let stop = place(end.div_ceil(SEGMENT).max(offset / SEGMENT + 1))?.min(size);
     Some((start, stop.checked_sub(start)?))
+}
+
+/// The whole plaintext of a sealed pack.
+pub(super) fn unseal(keys: &Keys, info: &PackInfo, stored: &Bytes) -> Result<Vec<u8>, RepositoryError> {
+    keys.could_open(info)?;
+    let damaged = || RepositoryError::damaged(format!("pack {}", info.name), "it is no age file of its size");
+    let start = stored.get(..HEADER_LIMIT as usize).unwrap_or(stored);
+    let header = header_length(start).filter(|length| *length <= stored.len() as u64).ok_or_else(damaged)?;
+    let payload = stored.len() as u64 - header;
+    let length = payload.checked_sub(payload.div_ceil(SEGMENT + TAG) * TAG).ok_or_else(damaged)?;
+    let at = usize::try_from(header).map_err(|_| damaged())?;
+    let part = SealedPart {
+        pack: info.name,
+        sealed: info.sealed.ok_or_else(damaged)?,
+        header: stored.slice(..at),
+        at: header,
+        segments: stored.slice(at..),
+        offset: 0,
+        length,
+    };
+    Opener::default().open(keys, &part)
 }
 
 /// Stored bytes of a sealed pack that hold a part of its plaintext.

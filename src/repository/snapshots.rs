@@ -6,8 +6,10 @@ use bytes::Bytes;
 
 use super::error::RepositoryError;
 use super::layout::{Layout, SnapshotKey};
-use super::manifest::{FORMAT, Manifest, SAFETY};
-use crate::storage::{Listed, Store};
+use super::manifest::{FORMAT, Manifest, Parent, SAFETY};
+use super::sign::{self, Kind};
+use crate::config::PublicKey;
+use crate::storage::{Listed, Store, StoreErrorKind};
 
 /// A manifest of a site that needs a million packs is below this.
 pub(super) const MANIFEST_LIMIT: u64 = 256 << 20;
@@ -32,6 +34,15 @@ pub struct Stored {
     pub bytes: Bytes,
     /// What they say.
     pub manifest: Manifest,
+    /// Who signed them; whether that is someone to be believed, [`sign::accept`] says.
+    pub signer: Option<PublicKey>,
+}
+
+impl Stored {
+    /// As the next manifest names it.
+    pub fn named(&self) -> Parent {
+        Parent { key: self.path.clone(), blake3: blake3::hash(&self.bytes).to_hex().to_string() }
+    }
 }
 
 /// The snapshots in ascending order, from the manifest key `from` on (itself included), or all.
@@ -53,18 +64,28 @@ pub async fn list(store: &dyn Store, layout: &Layout, from: Option<&str>) -> Res
     }
 }
 
-/// Reads the manifest of a snapshot that was found; one that lies under another's key is damaged.
+/// Whether the object isn't there.
+pub(super) fn is_gone(error: &RepositoryError) -> bool {
+    matches!(error, RepositoryError::Store(error) if error.kind == StoreErrorKind::NotFound)
+}
+
+/// Reads the manifest of a snapshot that was found; one that lies under another's key, or whose signature doesn't fit, is damaged.
 pub async fn read(store: &dyn Store, found: &Found) -> Result<Stored, RepositoryError> {
     stored(found, store.get(&found.path, MANIFEST_LIMIT).await?)
+}
+
+fn site_of(path: &str) -> &str {
+    path.split('/').next().unwrap_or_default()
 }
 
 /// The same from its stored bytes.
 pub(super) fn stored(found: &Found, bytes: Bytes) -> Result<Stored, RepositoryError> {
     let manifest = parse(&bytes, &found.path)?;
-    if manifest.id != found.key.id || manifest.seq != found.key.seq {
+    if manifest.id != found.key.id || manifest.seq != found.key.seq || manifest.site != site_of(&found.path) {
         return Err(RepositoryError::damaged(&found.path, "it is not the manifest that its key names"));
     }
-    Ok(Stored { path: found.path.clone(), bytes, manifest })
+    let signer = sign::signer(Kind::Manifest, &bytes, &found.path)?;
+    Ok(Stored { path: found.path.clone(), bytes, manifest, signer })
 }
 
 /// Reads a manifest's bytes; one of a newer format is told apart from a damaged one.

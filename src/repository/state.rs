@@ -1,12 +1,14 @@
 //! The local state of one site: a directory that one process at a time holds. All of it can be lost but for the signing key
-//! (which comes with signing): the next run then reads the parent's lists from the store, or is full.
+//! (`sign`): the next run then reads the parent's lists from the store, or is full.
 //!
 //! ```text
+//! <state>/signing-key                       what this machine signs with, for all sites
 //! <state>/<site>/lock                       held while a run is under way
 //! <state>/<site>/parent                     the id of the parent's directory
 //! <state>/<site>/snapshots/<id>/            manifest.json, files.zst, tree-*.zst, tables.zst, key: of the parent, or of a commit under way
 //! <state>/<site>/journal                    what the run under way has uploaded
 //! <state>/<site>/packs-listed               when the store was last asked for all packs that the parent needs
+//! <state>/<site>/verified.json              what verifies found (`verify`)
 //! <state>/<site>/restore-under-way          written by a restore onto the site, removed when it comes to its end
 //! <state>/<site>/scratch/                   goes with the run
 //! ```
@@ -18,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::RepositoryError;
 use super::ids::RunId;
-use super::manifest::Manifest;
+use super::manifest::{Manifest, Parent};
 use super::snapshots;
 use crate::config::{SiteName, TreeName};
 
@@ -44,6 +46,11 @@ pub struct LocalSnapshot {
 }
 
 impl LocalSnapshot {
+    /// As the next manifest names it.
+    pub fn named(&self) -> Parent {
+        Parent { key: self.path.clone(), blake3: self.blake3.clone() }
+    }
+
     /// The list of files.
     pub fn files(&self) -> PathBuf {
         self.dir.join("files.zst")
@@ -228,7 +235,7 @@ pub fn unmark_restore(marker: &Path) -> Result<(), RepositoryError> {
     }
 }
 
-fn make_dir(dir: &Path) -> Result<(), RepositoryError> {
+pub(super) fn make_dir(dir: &Path) -> Result<(), RepositoryError> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(RepositoryError::state("making a directory", dir))
 }
 

@@ -43,6 +43,7 @@ impl Fixture {
             store,
             layout: Self::layout(),
             run: RunId([run; 8]),
+            key: super::sign::test_key(),
             scratch: self.dir.path().to_owned(),
             progress: Arc::new(Silent),
             checkpoint_every: super::checkpoint::EVERY,

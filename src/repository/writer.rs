@@ -28,6 +28,7 @@ use super::layout::Layout;
 use super::manifest::{PackInfo, Uploaded};
 use super::outbox::{Outbox, Spool};
 use super::pack::{FRAME_LIMIT, Frame, PACK_ROOM, PackBuilder, RawFrame, compress};
+use super::sign::SigningKey;
 use crate::config::Recipients;
 use crate::progress::Progress;
 use crate::storage::Store;
@@ -43,6 +44,8 @@ pub struct WriterContext {
     pub layout: Layout,
     /// The run.
     pub run: RunId,
+    /// What signs its checkpoints.
+    pub key: Arc<SigningKey>,
     /// A directory for temporary files.
     pub scratch: std::path::PathBuf,
     /// Where uploads are told.
@@ -116,7 +119,12 @@ impl PackWriter {
             codecs,
             outbox,
             placed: Arc::clone(&placed),
-            checkpoints: Checkpoints::new(context.layout.clone(), context.run, context.checkpoint_every),
+            checkpoints: Checkpoints::new(
+                context.layout.clone(),
+                context.run,
+                Arc::clone(&context.key),
+                context.checkpoint_every,
+            ),
             context,
         };
         let assembler = AbortOnDrop(tokio::spawn(assembler.work(receiver)));

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::RestoreError;
 use super::list::listed;
-use crate::config::{Identities, TreeName};
+use crate::config::{Identities, TreeName, TrustedKeys};
 use crate::files::PathSelection;
 use crate::repository::byte_text::ByteText;
 use crate::repository::entry::{FileEntry, FileKind};
@@ -17,6 +17,7 @@ use crate::repository::layout::Layout;
 use crate::repository::list::LineBuffer;
 use crate::repository::reader::ChunkReader;
 use crate::repository::seal::Keys;
+use crate::repository::sign;
 use crate::repository::snapshots::{self, Found};
 use crate::storage::Store;
 
@@ -78,6 +79,8 @@ pub struct Finder {
     pub tree: Option<TreeName>,
     /// What opens sealed packs.
     pub identities: Identities,
+    /// Whose snapshots are believed; one of another ends the search.
+    pub trusted: TrustedKeys,
     /// Ends the search.
     pub cancel: CancellationToken,
 }
@@ -94,7 +97,9 @@ impl Finder {
             each(hit);
         };
         for found in snapshots.iter().rev() {
-            let manifest = snapshots::read(self.store.as_ref(), found).await?.manifest;
+            let stored = snapshots::read(self.store.as_ref(), found).await?;
+            sign::accept(&self.trusted, stored.signer, &found.path)?;
+            let manifest = stored.manifest;
             let pieces = match listed(&manifest, self.tree) {
                 Ok(listed) => listed.pieces,
                 // Older snapshots may be without the tree.
@@ -112,7 +117,7 @@ impl Finder {
                 }
                 let matches = match known.get(&piece.id) {
                     Some(matches) => Arc::clone(matches),
-                    None => Arc::new(self.matches(&reader.read(piece).await?)?),
+                    None => Arc::new(self.matches(&reader.read_piece(piece).await?)?),
                 };
                 held += matches.len();
                 if held > FOUND_LIMIT {

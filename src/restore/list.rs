@@ -67,7 +67,7 @@ impl<'a, T: DeserializeOwned> List<'a, T> {
                 return Ok(Some(entry));
             }
             let Some(piece) = self.pieces.next() else { return Ok(None) };
-            self.lines.fill(&self.reader.read(piece).await?);
+            self.lines.fill(&self.reader.read_piece(piece).await?);
         }
     }
 

@@ -27,13 +27,14 @@ pub use selection::Selection;
 pub use spares::Place;
 pub use tables::TablesRestored;
 
-use crate::config::Identities;
+use crate::config::{Identities, PublicKey, TrustedKeys};
 use crate::progress::{Event, Phase, Progress};
 use crate::repository::layout::Layout;
 use crate::repository::manifest::Manifest;
 use crate::repository::reader::ChunkReader;
 use crate::repository::seal::Keys;
-use crate::repository::snapshots;
+use crate::repository::sign;
+use crate::repository::snapshots::{self, Stored};
 use crate::storage::Store;
 
 /// A snapshot opened for reading.
@@ -41,6 +42,8 @@ pub struct Restore {
     store: Arc<dyn Store>,
     layout: Layout,
     manifest: Manifest,
+    path: String,
+    signer: Option<PublicKey>,
     passed_over: Vec<u64>,
     also_spared: Vec<(Restore, Vec<Place>)>,
     chunks: ChunkReader,
@@ -65,7 +68,7 @@ impl Restore {
             let found = snapshots::find(&store, &layout, wanted).await?;
             (snapshots::read(store.as_ref(), &found).await?, Vec::new())
         };
-        let manifest = stored.manifest;
+        let Stored { manifest, path, signer, .. } = stored;
         progress.event(Event::Phase(Phase::Restoring));
         // Lists and content lie in different packs: each reader keeps its own in memory.
         let chunks = ChunkReader::new(Arc::clone(&store), layout.clone(), &manifest.packs);
@@ -74,6 +77,8 @@ impl Restore {
             store,
             layout,
             manifest,
+            path,
+            signer,
             passed_over,
             also_spared: Vec::new(),
             chunks,
@@ -82,6 +87,20 @@ impl Restore {
             progress,
             cancel,
         })
+    }
+
+    /// Goes on only if whoever signed the snapshot is one of these; of none, it is anyone.
+    ///
+    /// # Errors
+    /// [`crate::repository::RepositoryError::Untrusted`]
+    pub fn trusting(self, trusted: &TrustedKeys) -> Result<Self, RestoreError> {
+        sign::accept(trusted, self.signer, &self.path)?;
+        Ok(self)
+    }
+
+    /// Who signed the snapshot.
+    pub fn signer(&self) -> Option<PublicKey> {
+        self.signer
     }
 
     /// Takes what opens the snapshot's sealed packs.

@@ -96,7 +96,7 @@ impl<'a> Tables<'a> {
                 return Ok(Some(entry));
             }
             let Some(piece) = self.pieces.pop_front() else { return Ok(None) };
-            self.lines.fill(&self.lists.read(&piece).await?);
+            self.lines.fill(&self.lists.read_piece(&piece).await?);
         }
     }
 

@@ -96,6 +96,10 @@ impl Store for Faulty {
         self.pass("GET", key, self.inner.get_range(key, offset, length)).await
     }
 
+    async fn checksum(&self, key: &str) -> Result<Option<Sha256>, StoreError> {
+        self.pass("HEAD", key, self.inner.checksum(key)).await
+    }
+
     async fn put_new(&self, key: &str, body: Bytes, sha256: Sha256) -> Result<Put, StoreError> {
         self.pass("PUT", key, self.inner.put_new(key, body, sha256)).await
     }

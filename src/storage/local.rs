@@ -107,6 +107,18 @@ impl Store for LocalStore {
         .await
     }
 
+    /// A directory keeps no checksum: it is reckoned.
+    async fn checksum(&self, key: &str) -> Result<Option<Sha256>, StoreError> {
+        let name = key.to_owned();
+        self.blocking("HEAD", key, move |root| {
+            let (mut file, _) = open(root, &name)?;
+            let mut sum = sha2::Sha256::new();
+            io::copy(&mut file, &mut sum)?;
+            Ok(Some(sum.finalize().into()))
+        })
+        .await
+    }
+
     async fn put_new(&self, key: &str, body: Bytes, sha256: Sha256) -> Result<Put, StoreError> {
         let (name, writer) = (key.to_owned(), Arc::clone(&self.writer));
         self.blocking("PUT", key, move |root| {

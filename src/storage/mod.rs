@@ -90,6 +90,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Exactly `length` bytes from `offset` on; fewer is [`StoreErrorKind::Damaged`].
     async fn get_range(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, StoreError>;
 
+    /// The SHA-256 of the object's bytes without fetching it: as the store keeps it, or reckons it itself. `None`: it keeps none.
+    async fn checksum(&self, key: &str) -> Result<Option<Sha256>, StoreError>;
+
     /// Writes a new object, durable when this returns. Never overwrites where the store can refuse it.
     async fn put_new(&self, key: &str, body: Bytes, sha256: Sha256) -> Result<Put, StoreError>;
 
@@ -111,7 +114,7 @@ pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(300);
 #[derive(Debug, thiserror::Error)]
 #[error("{request} {key} in {store} failed: {kind}")]
 pub struct StoreError {
-    /// LIST, GET, PUT or DELETE.
+    /// LIST, HEAD, GET, PUT or DELETE.
     pub request: &'static str,
     /// The key or prefix, relative to the store's.
     pub key: String,

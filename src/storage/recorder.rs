@@ -10,7 +10,7 @@ use super::{Deleter, Failure, Page, Put, Sha256, Store, StoreError, StoreErrorKi
 /// One request that went through a [`Recorder`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// LIST, GET (of a whole object or of a range), PUT or DELETE (one for each object).
+    /// LIST, HEAD, GET (of a whole object or of a range), PUT or DELETE (one for each object).
     pub request: &'static str,
     /// The key; of a LIST, the prefix.
     pub key: String,
@@ -82,6 +82,11 @@ impl Store for Recorder {
         let call = self.begin("GET", key, 0);
         let result = self.inner.get_range(key, offset, length).await;
         self.received(call, result)
+    }
+
+    async fn checksum(&self, key: &str) -> Result<Option<Sha256>, StoreError> {
+        self.begin("HEAD", key, 0);
+        self.inner.checksum(key).await
     }
 
     async fn put_new(&self, key: &str, body: Bytes, sha256: Sha256) -> Result<Put, StoreError> {

@@ -17,7 +17,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
-use aws_sdk_s3::types::Object;
+use aws_sdk_s3::types::{ChecksumMode, Object};
 use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -181,6 +181,15 @@ impl S3Store {
         }
     }
 
+    async fn kept_checksum(&self, key: &str) -> Result<Option<Sha256>, Failure> {
+        check_key(key)?;
+        let request = self.client.head_object().bucket(&self.bucket).key(self.full_key(key)).checksum_mode(ChecksumMode::Enabled);
+        let output = request.send().await.map_err(|error| failure(error, &StoreErrorKind::NotFound))?;
+        // One of parts sent apart is no SHA-256 of the whole.
+        let kept = output.checksum_sha256.and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok());
+        Ok(kept.and_then(|sum| sum.try_into().ok()))
+    }
+
     async fn remove(&self, key: &str) -> Result<(), Failure> {
         check_key(key)?;
         match self.client.delete_object().bucket(&self.bucket).key(self.full_key(key)).send().await {
@@ -249,6 +258,10 @@ impl Store for S3Store {
             if bytes.len() as u64 == length { Ok(bytes) } else { Err(span.damaged(&format!("{} bytes came", bytes.len()))) }
         })
         .await
+    }
+
+    async fn checksum(&self, key: &str) -> Result<Option<Sha256>, StoreError> {
+        self.bounded("HEAD", key, 0, self.kept_checksum(key)).await
     }
 
     async fn put_new(&self, key: &str, body: Bytes, sha256: Sha256) -> Result<Put, StoreError> {

@@ -28,7 +28,9 @@ fn site(content: &Path) -> SiteSettings {
         include_wp_config: false,
         follow_links_into: Vec::new(),
         recipients: Default::default(),
+        trusted: Default::default(),
         prune: None,
+        verify: None,
     }
 }
 

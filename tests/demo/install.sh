@@ -14,6 +14,7 @@ need jq jq
 need zstd zstd
 need b3sum b3sum
 need age age
+need strace strace
 need curl curl ca-certificates
 need /usr/bin/time time
 # For tests/servers.sh. Not on a user's PATH, even when it is installed.

@@ -89,8 +89,24 @@ impl FilesSite {
         checkpoint_every: Duration,
         cancel: CancellationToken,
     ) -> RunReport {
+        self.run_on(self.store(), content, progress, checkpoint_every, cancel)
+    }
+
+    /// A run over this directory into another store than the site's own.
+    pub fn tries(&self, content: &Path, store: Arc<dyn Store>) -> RunReport {
+        self.run_on(store, content, Arc::new(Tally::default()), checkpoint::EVERY, CancellationToken::new())
+    }
+
+    fn run_on(
+        &self,
+        store: Arc<dyn Store>,
+        content: &Path,
+        progress: Arc<dyn Progress>,
+        checkpoint_every: Duration,
+        cancel: CancellationToken,
+    ) -> RunReport {
         let context = RunContext {
-            store: self.store(),
+            store,
             state: self.state.path().to_owned(),
             site: self.settings(content),
             run: random_run_id(),
@@ -103,11 +119,14 @@ impl FilesSite {
         self.runtime.block_on(run(context))
     }
 
-    /// What is in the directory of local state goes.
+    /// What is in the directory of local state goes, but for the signing key.
     pub fn lose_state(&self) {
-        for entry in std::fs::read_dir(self.state.path()).expect("the state").flatten() {
-            std::fs::remove_dir_all(entry.path()).expect("the state removed");
-        }
+        std::fs::remove_dir_all(self.state.path().join("blog")).expect("the state removed");
+    }
+
+    /// The signing key goes.
+    pub fn lose_key(&self) {
+        std::fs::remove_file(self.state.path().join("signing-key")).expect("the key removed");
     }
 
     pub fn store(&self) -> Arc<dyn Store> {
@@ -121,6 +140,17 @@ impl FilesSite {
             let opened = Restore::open(self.store(), layout(), &seq.to_string(), progress, CancellationToken::new()).await;
             opened.expect("the snapshot").files(target, false).await.expect("a restore")
         })
+    }
+
+    /// The numbers of the snapshots in the store.
+    pub fn snapshots(&self) -> Vec<u64> {
+        let found = self.runtime.block_on(snapshots::list(self.recorder.as_ref(), &layout(), None)).expect("a listing");
+        found.into_iter().map(|found| found.key.seq).collect()
+    }
+
+    /// Runs this to its end.
+    pub fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
     }
 
     /// A snapshot's manifest.
@@ -168,7 +198,9 @@ pub fn settings(server: &MariaDb, content: &Path) -> SiteSettings {
         include_wp_config: false,
         follow_links_into: Vec::new(),
         recipients: Default::default(),
+        trusted: Default::default(),
         prune: None,
+        verify: None,
     }
 }
 
@@ -192,7 +224,7 @@ impl<F: Fn(&Event) + Send + Sync> Progress for Watched<F> {
     }
 }
 
-fn layout() -> Layout {
+pub fn layout() -> Layout {
     Layout::new(SiteName::new("blog").expect("a name"))
 }
 

@@ -28,6 +28,7 @@ use crate::daemon::live::{Live, Stage};
 use crate::daemon::queue::{Handle, RequestError, SiteQueue};
 use crate::error::{Explain, render};
 use crate::repository::ids::RunId;
+use crate::repository::verify::Record;
 
 pub(super) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
@@ -227,6 +228,7 @@ impl Site {
                 next: Schedule::parse(&prune.schedule, self.time_zone.as_deref()).ok().and_then(|s| s.next_after(now)),
                 last: PruneReport::last(&self.dir),
             }),
+            verified: Record::read(&self.dir).levels,
             error,
         }
     }

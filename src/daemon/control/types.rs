@@ -1,5 +1,7 @@
 //! What goes over the control socket. Documented in docs/CONTROL.md: add, never rename; readers ignore what they don't know.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +10,7 @@ use crate::daemon::PruneReport;
 use crate::daemon::queue::Disposition;
 use crate::progress::Figures;
 use crate::repository::ids::RunId;
+use crate::repository::verify::Verified;
 
 /// The version of this contract.
 pub const API: u32 = 1;
@@ -72,6 +75,9 @@ pub struct SiteStatus {
     /// Pruning by this host; absent: it prunes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prune: Option<PruneStatus>,
+    /// The last verify of each level, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub verified: BTreeMap<String, Verified>,
     /// Why parts of this are missing, when the local state can't be read.
     pub error: Option<String>,
 }

@@ -108,7 +108,7 @@ impl<'t> Desk<'t> {
         let (target, entry) = (self.target, &task.entry);
         if target.options.dry_run {
             target.told(task.action(), entry.path.as_bytes());
-            target.count(|stats| stats.bytes += entry.size);
+            target.count(|stats| stats.bytes = stats.bytes.saturating_add(entry.size));
             return Ok(None);
         }
         let dir = self.dir(&task.dir)?;
@@ -143,7 +143,7 @@ impl<'t> Desk<'t> {
         };
         self.target.told(task.action(), path);
         self.target.count(|stats| {
-            stats.bytes += bytes;
+            stats.bytes = stats.bytes.saturating_add(bytes);
             stats.reused_bytes += reused;
         });
         self.target.unset(path, &unset);

@@ -286,7 +286,7 @@ impl Target {
             true => to.finish_new()?.ok_or_else(|| FilesError::InTheWay { path: self.shown(path), what: TWO_NAMES })?,
             false => to.finish()?,
         };
-        self.count(|stats| stats.bytes += bytes);
+        self.count(|stats| stats.bytes = stats.bytes.saturating_add(bytes));
         self.unset(path, &unset);
         Ok(())
     }

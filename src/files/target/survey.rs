@@ -15,6 +15,7 @@ use super::{Action, TWO_NAMES, Target, is_temporary};
 use crate::files::error::FilesError;
 use crate::files::metadata::{ctime, mtime, size};
 use crate::files::names::Names;
+use crate::files::read::LARGEST_PIECE;
 use crate::files::tree::{open_child_dir, open_child_file};
 use crate::files::write_file::{Attributes, put_in_place};
 use crate::files::xattrs::At;
@@ -88,6 +89,9 @@ impl<'t> Survey<'t> {
     /// [`FilesError::Write`].
     pub fn entry(&mut self, entry: FileEntry) -> Result<Option<FileTask<'t>>, FilesError> {
         self.checker.check(&entry, &self.path)?;
+        if entry.chunks.iter().any(|chunk| chunk.size > LARGEST_PIECE as u64) {
+            return Err(FilesError::BadEntry { path: entry.path, why: "it has a chunk larger than any that a file is cut into" });
+        }
         let path = entry.path.as_bytes();
         let (parent, name) = split(path);
         let attributes = self.target.attributes(&entry);

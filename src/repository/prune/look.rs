@@ -13,9 +13,10 @@ use super::super::manifest::FORMAT;
 use super::super::pruned::{Dropped, Note};
 use super::super::retention::{self, Candidate, Reason};
 use super::super::reuse::{Rules, Since};
+use super::super::sign;
 use super::super::snapshots::{self, Found, Stored};
 use super::{Amount, Judged, Plan, PruneError};
-use crate::config::Keep;
+use crate::config::{Keep, TrustedKeys};
 use crate::storage::{Listed, Store, StoreErrorKind};
 
 /// Manifests read at a time.
@@ -42,6 +43,7 @@ pub(super) struct Look<'a> {
     pub(super) store: &'a dyn Store,
     pub(super) layout: &'a Layout,
     pub(super) keep: &'a Keep,
+    pub(super) trusted: &'a TrustedKeys,
     pub(super) rules: Rules,
     pub(super) listed: Since,
 }
@@ -119,7 +121,7 @@ impl Look<'_> {
         }
         let reads = found.into_iter().map(|found| async move { (read(self.store, &found).await, found) });
         let mut reads = futures::stream::iter(reads).buffered(READING);
-        let (mut there, mut unknown) = (Vec::new(), Vec::new());
+        let (mut there, mut unknown, mut suspect) = (Vec::new(), Vec::new(), Vec::new());
         while let Some((stored, found)) = reads.next().await {
             match stored {
                 // Another prune was faster: its note is read next.
@@ -127,17 +129,19 @@ impl Look<'_> {
                 Ok(Some(stored)) => {
                     seen.needed.extend(stored.manifest.packs.iter().map(|pack| pack.name));
                     unknown.push(false);
+                    suspect.push(sign::accept(self.trusted, stored.signer, &found.path).is_err());
                 }
                 Err(RepositoryError::Newer { .. }) => {
                     seen.hold(&found.path, "was made by a newer agent");
                     unknown.push(true);
+                    suspect.push(true);
                 }
                 Err(error) => return Err(error),
             }
             there.push(found);
         }
-        let candidates: Vec<_> =
-            there.iter().map(|found| Candidate { seq: found.key.seq, modified: found.modified, suspect: false }).collect();
+        let candidate = |(found, suspect): (&Found, bool)| Candidate { seq: found.key.seq, modified: found.modified, suspect };
+        let candidates: Vec<_> = there.iter().zip(suspect).map(candidate).collect();
         let reasons = retention::decide(self.keep, &candidates, seen.now);
         let judge = |((found, mut reasons), unknown): ((Found, BTreeSet<Reason>), bool)| {
             if unknown {

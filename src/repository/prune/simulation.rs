@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::ids::RunId;
 use super::super::reuse::{Off, Rules};
+use super::super::sign::test_key;
 use super::{Plan, Pruned};
-use crate::config::Keep;
+use crate::config::{Keep, TrustedKeys};
 use clockwork::{Random, Shared};
 use host::Host;
 
@@ -178,8 +179,8 @@ fn go_on(store: &Shared, actors: &mut Vec<Actor>, at: usize) {
 
 async fn prune(store: Shared, counts: Arc<Mutex<Counts>>, keep: Keep, rules: Rules, id: RunId) {
     let since = store.since();
-    let Ok(plan) = Plan::make(&store, &host::layout(), &keep, rules, since).await else { return };
-    let done = plan.carry_out(&store, id, store.time(), &CancellationToken::new()).await;
+    let Ok(plan) = Plan::make(&store, &host::layout(), &keep, &TrustedKeys::default(), rules, since).await else { return };
+    let done = plan.carry_out(&store, id, store.time(), &test_key(), &CancellationToken::new()).await;
     let mut counts = counts.lock().unwrap();
     counts.prunes += 1;
     if let Ok(done) = done {

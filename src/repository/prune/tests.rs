@@ -14,8 +14,9 @@ use super::super::layout::{Layout, SnapshotKey};
 use super::super::manifest::{Counts, FORMAT, Manifest, PackInfo, Server, Status, Times, Uploaded};
 use super::super::pruned::Note;
 use super::super::reuse::{Rules, Since};
+use super::super::sign::test_key;
 use super::{Plan, PruneError, Pruned};
-use crate::config::{Keep, SiteName};
+use crate::config::{Keep, SiteName, TrustedKeys};
 use crate::error::{Exit, Explain as _};
 use crate::storage::{Deleter, Fault, Faulty, LocalStore};
 
@@ -27,6 +28,7 @@ pub(super) fn manifest(id: RunId, seq: u64, at: Timestamp, packs: Vec<PackInfo>)
         id,
         seq,
         parent: None,
+        previous: None,
         times: Times { started: at, point_in_time: at, finished: at },
         tool: String::new(),
         trigger: "schedule".into(),
@@ -43,7 +45,7 @@ pub(super) fn manifest(id: RunId, seq: u64, at: Timestamp, packs: Vec<PackInfo>)
         tables: Vec::new(),
         notes: Vec::new(),
         packs,
-        signature: None,
+        signer: None,
     }
 }
 
@@ -101,12 +103,12 @@ impl Bench {
     }
 
     async fn plan(&self, store: &dyn Deleter, keep: Keep) -> Result<Plan, PruneError> {
-        Plan::make(store, &self.layout, &keep, Rules::default(), Since::now()).await
+        Plan::make(store, &self.layout, &keep, &TrustedKeys::default(), Rules::default(), Since::now()).await
     }
 
     async fn prune_with(&self, store: &dyn Deleter, keep: Keep, id: u8) -> Result<Pruned, PruneError> {
         let plan = self.plan(store, keep).await?;
-        plan.carry_out(store, RunId([id; 8]), Timestamp::now(), &CancellationToken::new()).await
+        plan.carry_out(store, RunId([id; 8]), Timestamp::now(), &test_key(), &CancellationToken::new()).await
     }
 
     async fn prune(&self, keep: Keep, id: u8) -> Result<Pruned, PruneError> {
@@ -172,6 +174,7 @@ async fn a_note_says_on_what_older_ones_said_of_gaps() {
         dropped: vec![below, gap.clone()],
         earlier: Vec::new(),
         packs: Vec::new(),
+        signer: None,
     };
     bench.write(&bench.layout.note(at, &id), &serde_json::to_vec(&note).unwrap(), 20);
     // Snapshot 3 is the oldest then: what was dropped below it leaves no gap.
@@ -184,7 +187,7 @@ async fn a_note_says_on_what_older_ones_said_of_gaps() {
 async fn checkpoints_keep_what_they_name_until_they_are_old() {
     let bench = Bench::of_three();
     let (at, id) = ("2026-11-01T02:00:00Z".parse().unwrap(), RunId([5; 8]));
-    let checkpoint = Checkpoint { format: FORMAT, site: "blog".into(), id, at, packs: vec![pack(9)] };
+    let checkpoint = Checkpoint { format: FORMAT, site: "blog".into(), id, at, packs: vec![pack(9)], signer: None };
     let key = bench.layout.checkpoint(at, &id);
     bench.write(&key, &serde_json::to_vec(&checkpoint).unwrap(), 6);
     assert_eq!(bench.prune(LAST, 1).await.unwrap().packs.count, 0);
@@ -237,14 +240,18 @@ async fn a_prune_that_is_late_deletes_nothing_more() {
     let bench = Bench::of_three();
     let store = bench.store();
     let late = Since::by(|| Duration::from_secs(2 * DAY));
-    let plan = Plan::make(&*store, &bench.layout, &LAST, Rules::default(), late).await.unwrap();
-    let error = plan.carry_out(&*store, RunId([1; 8]), Timestamp::now(), &CancellationToken::new()).await.unwrap_err();
+    let plan = Plan::make(&*store, &bench.layout, &LAST, &TrustedKeys::default(), Rules::default(), late).await.unwrap();
+    let error =
+        plan.carry_out(&*store, RunId([1; 8]), Timestamp::now(), &test_key(), &CancellationToken::new()).await.unwrap_err();
     assert!(matches!(error, PruneError::TooLong));
     assert_eq!((bench.keys("snapshots").len(), bench.keys("pruned").len()), (3, 0));
     let cancel = CancellationToken::new();
     cancel.cancel();
     let plan = bench.plan(&*store, LAST).await.unwrap();
-    assert_eq!(plan.carry_out(&*store, RunId([1; 8]), Timestamp::now(), &cancel).await.unwrap_err().exit(), Exit::Cancelled);
+    assert_eq!(
+        plan.carry_out(&*store, RunId([1; 8]), Timestamp::now(), &test_key(), &cancel).await.unwrap_err().exit(),
+        Exit::Cancelled
+    );
 }
 
 #[tokio::test]

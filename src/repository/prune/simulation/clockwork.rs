@@ -163,6 +163,10 @@ impl Store for Shared {
         self.get(key, u64::MAX).await
     }
 
+    async fn checksum(&self, _: &str) -> Result<Option<Sha256>, StoreError> {
+        Ok(None)
+    }
+
     async fn put_new(&self, key: &str, body: Bytes, _: Sha256) -> Result<Put, StoreError> {
         let _write = Write::begin(self);
         let mut world = self.turn().await;

@@ -13,7 +13,7 @@ use super::super::super::snapshots::{self, Found};
 use super::super::super::{RepositoryError, checksummed};
 use super::super::tests::manifest;
 use super::clockwork::{Random, Shared};
-use crate::config::SiteName;
+use crate::config::{SiteName, TrustedKeys};
 use crate::storage::{Put, Store as _};
 
 pub(super) fn layout() -> Layout {
@@ -102,7 +102,7 @@ impl Host {
             if random.below(3) > 0 && rules.may_checkpoint(written.elapsed()) {
                 let (at, since) = (store.time(), store.since());
                 let packs = sent.iter().map(chain).collect();
-                let checkpoint = Checkpoint { format: FORMAT, site: "blog".into(), id, at, packs };
+                let checkpoint = Checkpoint { format: FORMAT, site: "blog".into(), id, at, packs, signer: None };
                 let (body, sha256) = checksummed(serde_json::to_vec(&checkpoint).unwrap());
                 if store.put_new(&layout.checkpoint(at, &id), body, sha256).await? == Put::Created {
                     written = since;
@@ -138,7 +138,7 @@ impl Host {
         if before.journal.is_empty() && !lost {
             return Ok(Vec::new());
         }
-        let (now, checkpoint) = checkpoint::newest(store, &layout()).await?;
+        let (now, checkpoint) = checkpoint::newest(store, &layout(), &TrustedKeys::default()).await?;
         let named: BTreeSet<PackName> = checkpoint.into_iter().flat_map(|found| found.packs).map(|pack| pack.name).collect();
         let noted: Vec<PackName> = if lost { named.iter().copied().collect() } else { before.journal.clone() };
         let there = ages(store, now).await?;

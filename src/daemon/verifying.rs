@@ -1,0 +1,186 @@
+//! Verifying on a schedule: one site at a time, beside runs, as it only reads.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use super::clock::Clock;
+use super::due::Due;
+use super::state::{StateError, make_private};
+use crate::config::schedule::Schedule;
+use crate::config::{Depth, SiteSettings, StoreSettings, VerifySettings};
+use crate::error::{Explain as _, render};
+use crate::repository::RepositoryError;
+use crate::repository::layout::Layout;
+use crate::repository::verify::{Level, Report, Share, Verify};
+use crate::storage;
+
+/// How often due times are looked for.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Verifies a site.
+#[async_trait]
+pub trait Verifier: Send + Sync + 'static {
+    /// Verifies, and keeps what it found in the local state. May be dropped at any point.
+    async fn verify(&self, site: &SiteSettings, level: Level, cancel: &CancellationToken) -> Result<Report, RepositoryError>;
+}
+
+/// Verifies what is in the store.
+#[derive(Debug)]
+pub struct StoreVerifier {
+    store: StoreSettings,
+    state: PathBuf,
+}
+
+impl StoreVerifier {
+    /// For this store, and this directory of local state.
+    pub fn new(store: StoreSettings, state: PathBuf) -> Self {
+        Self { store, state }
+    }
+}
+
+#[async_trait]
+impl Verifier for StoreVerifier {
+    async fn verify(&self, site: &SiteSettings, level: Level, cancel: &CancellationToken) -> Result<Report, RepositoryError> {
+        let verify = Verify {
+            store: storage::open(&self.store).await?,
+            layout: Layout::new(site.name.clone()),
+            trusted: site.trusted.clone(),
+            // This host has none.
+            identities: Default::default(),
+            level,
+            seen: None,
+            known_bad: Default::default(),
+            cancel: cancel.clone(),
+        };
+        let (report, kept) = verify.run_and_keep(&self.state).await?;
+        kept.map(|()| report)
+    }
+}
+
+struct Site {
+    settings: SiteSettings,
+    verify: VerifySettings,
+    due: Due,
+}
+
+/// The task that verifies.
+pub(super) struct Verifying {
+    sites: Vec<Site>,
+    verifier: Arc<dyn Verifier>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+}
+
+impl Verifying {
+    pub(super) fn new(verifier: Arc<dyn Verifier>, clock: Arc<dyn Clock>, stop: CancellationToken) -> Self {
+        Self { sites: Vec::new(), verifier, clock, stop }
+    }
+
+    /// Adds a site that is to be verified.
+    pub(super) fn add(
+        &mut self,
+        settings: &SiteSettings,
+        verify: &VerifySettings,
+        dir: &Path,
+        schedule: Schedule,
+    ) -> Result<(), StateError> {
+        make_private(&dir.join("verify"))?;
+        let due = Due::open(&dir.join("verify"), schedule, self.clock.now())?;
+        self.sites.push(Site { settings: settings.clone(), verify: verify.clone(), due });
+        Ok(())
+    }
+
+    /// Serves until it is stopped.
+    pub(super) async fn run(mut self) {
+        while !self.sites.is_empty() && !self.stop.is_cancelled() {
+            self.verify_what_is_due().await;
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    async fn verify_what_is_due(&mut self) {
+        for Site { settings, verify, due } in &mut self.sites {
+            let asked = self.clock.now();
+            if due.take(asked).is_none() {
+                continue;
+            }
+            let level = match verify.depth {
+                Depth::Structure => Level::Structure,
+                Depth::Checksums => Level::Checksums,
+                Depth::Read => Level::Read(Share::of_the_day(verify.share, asked)),
+            };
+            let site = &settings.name;
+            tracing::info!(site = %site, level = level.name(), "verify started");
+            let ended = tokio::select! {
+                ended = self.verifier.verify(settings, level, &self.stop) => ended,
+                () = self.stop.cancelled() => return,
+            };
+            match ended {
+                Ok(report) if report.is_fine() => {
+                    tracing::info!(site = %site, level = level.name(), snapshots = report.snapshots, "verify ended: nothing is wrong");
+                }
+                Ok(report) => {
+                    for fault in report.faults.iter().take(20) {
+                        tracing::error!(site = %site, kind = %fault.kind, object = fault.object, "verify: {}", fault.detail);
+                    }
+                    tracing::error!(site = %site, level = level.name(), faults = report.fault_count, "verify ended: something is wrong");
+                }
+                Err(error) => tracing::error!(site = %site, exit = ?error.exit(), "verify failed: {}", render(&error)),
+            }
+            if let Err(error) = due.serve(asked) {
+                tracing::error!(site = %site, "{}", render(&error));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::daemon::clock::ManualClock;
+    use crate::daemon::fake::{at, site};
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<Level>>);
+
+    #[async_trait]
+    impl Verifier for Told {
+        async fn verify(&self, _: &SiteSettings, level: Level, _: &CancellationToken) -> Result<Report, RepositoryError> {
+            let mut all = self.0.lock().unwrap();
+            all.push(level);
+            // What fails is tried again at the next time, not before.
+            if all.len() == 1 { Err(RepositoryError::Task) } else { Ok(Report::default()) }
+        }
+    }
+
+    #[tokio::test]
+    async fn it_verifies_once_for_each_due_time_and_another_share_each_day() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::at(at("2026-05-01T12:00:00Z")));
+        let told = Arc::new(Told::default());
+        let mut verifying = Verifying::new(told.clone(), clock.clone(), CancellationToken::new());
+        let settings = VerifySettings { schedule: "45 4 * * *".into(), depth: Depth::Read, share: 30 };
+        let schedule = Schedule::parse(&settings.schedule, Some("UTC")).unwrap();
+        verifying.add(&site("blog"), &settings, dir.path(), schedule).unwrap();
+        verifying.verify_what_is_due().await;
+        assert!(told.0.lock().unwrap().is_empty());
+        for day in ["2026-05-02T04:45:00Z", "2026-05-03T04:45:10Z"] {
+            clock.set(at(day));
+            verifying.verify_what_is_due().await;
+            verifying.verify_what_is_due().await;
+        }
+        let all = told.0.lock().unwrap();
+        let days = ["2026-05-02T04:45:00Z", "2026-05-03T04:45:10Z"].map(|day| Level::Read(Share::of_the_day(30, at(day))));
+        assert_eq!(*all, days);
+        assert_ne!(all[0], all[1]);
+    }
+}

@@ -1,0 +1,223 @@
+//! Manifests, notes and smaller records: what is read of each, and what follows for the packs.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::chain::{self, Link};
+use super::lists::Lists;
+use super::{Fault, FaultKind, Report, Verify, is_of_the_object};
+use crate::repository::RepositoryError;
+use crate::repository::checkpoint::{self, Checkpoint};
+use crate::repository::ids::{PackName, RecipientsId};
+use crate::repository::manifest::{Manifest, PackInfo, Parent};
+use crate::repository::pruned::Note;
+use crate::repository::sign::{self, Kind};
+use crate::repository::snapshots::{self, Found, Stored};
+use crate::storage::Listed;
+
+/// A pack that snapshots need.
+pub(super) struct Needed {
+    pub(super) info: PackInfo,
+    /// The numbers of the first and the last snapshot.
+    pub(super) snapshots: (u64, u64),
+}
+
+/// What is known of the site once its manifests are read.
+#[derive(Default)]
+pub(super) struct Site {
+    pub(super) packs: HashMap<PackName, Needed>,
+    pub(super) sealed: BTreeMap<RecipientsId, Vec<String>>,
+}
+
+pub(super) struct Look<'a> {
+    pub(super) verify: &'a Verify,
+    pub(super) report: &'a mut Report,
+}
+
+impl Look<'_> {
+    pub(super) async fn site(mut self) -> Result<Site, RepositoryError> {
+        let (store, layout) = (self.verify.store.as_ref(), &self.verify.layout);
+        let listed = self.all(&layout.snapshots()).await?;
+        let mut unread = HashSet::new();
+        let mut found = Vec::new();
+        for Listed { key, modified, .. } in listed {
+            match layout.parse_snapshot(&key) {
+                Some(parsed) => found.push(Found { key: parsed, path: key, modified }),
+                None => self.fault(FaultKind::Manifest, &key, "its name is not that of a manifest".into(), None),
+            }
+        }
+        let (mut links, mut site, mut lists) = (Vec::new(), Site::default(), Lists::default());
+        let mut gone = Vec::new();
+        for found in &found {
+            self.verify.go_on()?;
+            self.report.snapshots += 1;
+            let stored = match snapshots::read(store, found).await {
+                Ok(stored) => stored,
+                Err(error) if snapshots::is_gone(&error) => {
+                    // A prune may be under way: then its note, which is read below, says so.
+                    self.report.snapshots -= 1;
+                    gone.push(found.path.clone());
+                    continue;
+                }
+                Err(error) if is_of_the_object(&error) => {
+                    self.fault(FaultKind::Manifest, &found.path, reason(&error), Some(found.key.seq));
+                    unread.insert(found.path.clone());
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            self.report.signed_by(stored.signer);
+            if let Err(error) = sign::accept(&self.verify.trusted, stored.signer, &found.path) {
+                self.fault(FaultKind::Untrusted, &found.path, reason(&error), Some(found.key.seq));
+            }
+            links.push(link(&stored));
+            self.take(&mut site, &found.path, &stored.manifest);
+            lists.check(self.verify, &found.path, &stored.manifest, self.report).await?;
+        }
+        let dropped = self.notes().await?;
+        self.checkpoints().await?;
+        for fault in chain::faults(&links, &dropped, &unread, |key| layout.parse_snapshot(key).map(|key| key.seq)) {
+            self.report.fault(fault);
+        }
+        for key in gone.into_iter().filter(|key| !dropped.iter().any(|(dropped, _)| dropped == key)) {
+            self.fault(
+                FaultKind::Missing,
+                &key,
+                "it went away while this was under way, and no note says that it was dropped".into(),
+                None,
+            );
+        }
+        self.rolled_back(&links, &dropped, &unread);
+        self.report.newest = links.last().map(|link| Parent { key: link.key.clone(), blake3: link.blake3.clone() });
+        Ok(site)
+    }
+
+    /// What the verify before saw must be there, or in a note: who can delete the newest snapshots leaves no gap.
+    fn rolled_back(&mut self, links: &[Link], dropped: &HashSet<(String, String)>, unread: &HashSet<String>) {
+        let Some(seen) = &self.verify.seen else { return };
+        let seq = self.verify.layout.parse_snapshot(&seen.key).map(|key| key.seq);
+        let detail = match links.iter().find(|link| link.key == seen.key) {
+            Some(link) if link.blake3 == seen.blake3 => return,
+            Some(_) => "it is another than the verify before saw",
+            None if unread.contains(&seen.key) || dropped.contains(&(seen.key.clone(), seen.blake3.clone())) => return,
+            None => "it was the newest when the verify before looked, and it is gone",
+        };
+        self.fault(FaultKind::RolledBack, &seen.key, detail.to_owned(), seq);
+    }
+
+    /// Counts a manifest's packs in.
+    fn take(&mut self, site: &mut Site, key: &str, manifest: &Manifest) {
+        site.sealed.extend(manifest.sealed.iter().map(|(id, texts)| (*id, texts.clone())));
+        for info in &manifest.packs {
+            let seq = manifest.seq;
+            let needed = site.packs.entry(info.name).or_insert_with(|| {
+                self.report.needed.add(info.size);
+                Needed { info: info.clone(), snapshots: (seq, seq) }
+            });
+            needed.snapshots = (needed.snapshots.0.min(seq), needed.snapshots.1.max(seq));
+            let same = |a: &PackInfo, b: &PackInfo| (a.size, &a.sha256, a.sealed) == (b.size, &b.sha256, b.sealed);
+            if !same(&needed.info, info) {
+                let detail = format!("it says of pack {} something else than another manifest does", info.name);
+                self.report.fault(Fault {
+                    kind: FaultKind::Manifest,
+                    object: key.to_owned(),
+                    detail,
+                    snapshots: Some((seq, seq)),
+                });
+            }
+        }
+    }
+
+    /// What believed notes say was dropped.
+    async fn notes(&mut self) -> Result<HashSet<(String, String)>, RepositoryError> {
+        let (store, layout) = (self.verify.store.as_ref(), &self.verify.layout);
+        let mut dropped = HashSet::new();
+        for object in self.all(&layout.pruned()).await? {
+            self.verify.go_on()?;
+            if layout.parse_note(&object.key).is_none() {
+                self.fault(FaultKind::Note, &object.key, "its name is not that of a note".into(), None);
+                continue;
+            }
+            let read = async {
+                let bytes = store.get(&object.key, checkpoint::LIMIT).await?;
+                let note = Note::parse(&bytes, &object.key)?;
+                sign::accept(&self.verify.trusted, sign::signer(Kind::Note, &bytes, &object.key)?, &object.key)?;
+                if note.site != layout.site().as_str() || layout.parse_note(&object.key) != Some(note.id) {
+                    return Err(RepositoryError::damaged(&object.key, "it is not the note that its key names"));
+                }
+                Ok(note)
+            };
+            match read.await {
+                Ok(note) => {
+                    dropped.extend(note.dropped.into_iter().chain(note.earlier).map(|dropped| (dropped.key, dropped.blake3)))
+                }
+                // Another prune has tidied it away.
+                Err(error) if snapshots::is_gone(&error) => {}
+                Err(error) if is_of_the_object(&error) => self.fault(FaultKind::Note, &object.key, reason(&error), None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(dropped)
+    }
+
+    async fn checkpoints(&mut self) -> Result<(), RepositoryError> {
+        let (store, layout) = (self.verify.store.as_ref(), &self.verify.layout);
+        for object in self.all(&layout.checkpoints()).await? {
+            self.verify.go_on()?;
+            let read = async {
+                let bytes = store.get(&object.key, checkpoint::LIMIT).await?;
+                let checkpoint = Checkpoint::parse(&bytes, &object.key)?;
+                if checkpoint.site != layout.site().as_str() || layout.parse_checkpoint(&object.key) != Some(checkpoint.id) {
+                    return Err(RepositoryError::damaged(&object.key, "it is not the checkpoint that its key names"));
+                }
+                sign::signer(Kind::Checkpoint, &bytes, &object.key)
+            };
+            match read.await {
+                Ok(signer) => {
+                    if let Err(error) = sign::accept(&self.verify.trusted, signer, &object.key) {
+                        self.fault(FaultKind::Record, &object.key, reason(&error), None);
+                    }
+                }
+                Err(error) if snapshots::is_gone(&error) => {}
+                Err(error) if is_of_the_object(&error) => self.fault(FaultKind::Record, &object.key, reason(&error), None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn fault(&mut self, kind: FaultKind, object: &str, detail: String, seq: Option<u64>) {
+        self.report.fault(Fault { kind, object: object.to_owned(), detail, snapshots: seq.map(|seq| (seq, seq)) });
+    }
+
+    async fn all(&self, prefix: &str) -> Result<Vec<Listed>, RepositoryError> {
+        let (mut all, mut after): (Vec<Listed>, Option<String>) = (Vec::new(), None);
+        loop {
+            self.verify.go_on()?;
+            let page = self.verify.store.list(prefix, after.as_deref()).await?;
+            after = page.objects.last().map(|object| object.key.clone());
+            all.extend(page.objects);
+            if !page.more || after.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+}
+
+fn link(stored: &Stored) -> Link {
+    let manifest = &stored.manifest;
+    Link {
+        key: stored.path.clone(),
+        seq: manifest.seq,
+        blake3: blake3::hash(&stored.bytes).to_hex().to_string(),
+        before: manifest.parent.iter().chain(&manifest.previous).cloned().collect(),
+    }
+}
+
+/// An error's words without the object's name, which stands beside.
+pub(super) fn reason(error: &RepositoryError) -> String {
+    match error {
+        RepositoryError::Damaged { detail, .. } => detail.clone(),
+        RepositoryError::Store(error) => error.kind.to_string(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,250 @@
+//! Signed and chained: what is forged, taken away, put back or exchanged is named; who isn't trusted is refused; a lost key is a deliberate change.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use support::agent::{Agent, Store, text};
+use support::bare_site::manifests_in;
+use support::mariadb::MariaDb;
+use support::small_site::{make_tables, noise};
+
+struct Bench {
+    dir: tempfile::TempDir,
+    _server: MariaDb,
+    socket: PathBuf,
+    agent: Agent,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (dir, server) = (tempfile::tempdir().unwrap(), MariaDb::start());
+        let (content, store) = (dir.path().join("content"), dir.path().join("store"));
+        fs::create_dir_all(content.join("uploads")).unwrap();
+        fs::create_dir(&store).unwrap();
+        make_tables(&server, "blog");
+        let agent = Agent::new(&server, "blog", &content, &Store::Local(&store));
+        let socket = server.socket();
+        Self { dir, _server: server, socket, agent }
+    }
+
+    fn store(&self) -> PathBuf {
+        self.dir.path().join("store")
+    }
+
+    fn snapshot(&self, n: u64) {
+        fs::write(self.dir.path().join("content/uploads/a.bin"), noise(10_000, n)).unwrap();
+        self.agent.snapshot();
+    }
+
+    fn manifests(&self) -> Vec<PathBuf> {
+        manifests_in(&self.store())
+    }
+
+    fn key(&self) -> String {
+        let key = fs::read_to_string(self.agent.path("state/signing-key")).unwrap();
+        key.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap().to_owned()
+    }
+
+    fn trust(&self, keys: &[&str]) {
+        self.agent.configure(&self.socket, &Store::Local(&self.store()), "", "");
+        let config = self.agent.path("config.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(config, format!("[trust]\nkeys = {keys:?}\n{text}")).unwrap();
+    }
+
+    fn restore(&self, snapshot: &str) -> Output {
+        let target = self.agent.path("target");
+        let _ = fs::remove_dir_all(&target);
+        self.agent.run(&["restore", snapshot, "--files", target.to_str().unwrap()])
+    }
+
+    /// What is wrong with the store.
+    fn faults(&self) -> Vec<(String, String)> {
+        let output = self.agent.run(&["verify", "--json"]);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output)));
+        let faults = report["faults"].as_array().map_or(&[][..], Vec::as_slice);
+        assert_eq!(output.status.code(), Some(if faults.is_empty() { 0 } else { 65 }));
+        let word = |fault: &Value, name: &str| fault[name].as_str().unwrap().to_owned();
+        faults.iter().map(|fault| (word(fault, "kind"), word(fault, "object"))).collect()
+    }
+
+    fn kinds(&self) -> Vec<String> {
+        self.faults().into_iter().map(|(kind, _)| kind).collect()
+    }
+}
+
+#[test]
+fn a_forged_manifest_is_refused_where_keys_are_named_and_told_where_not() {
+    let (bench, other) = (Bench::new(), Bench::new());
+    bench.snapshot(1);
+    other.snapshot(1);
+    other.snapshot(2);
+    assert_ne!(bench.key(), other.key());
+    assert!(bench.agent.run(&["check"]).stdout.windows(72).any(|at| at == bench.key().as_bytes()), "check shows the key");
+    let told = text(&bench.restore("latest"));
+    assert!(told.contains(&bench.key()) && told.contains("names no key"), "{told}");
+
+    // Someone else's, signed well: with all that it needs.
+    let forged = other.manifests().pop().unwrap();
+    let name = forged.file_name().unwrap();
+    fs::copy(&forged, bench.store().join("blog/snapshots").join(name)).unwrap();
+    assert!(
+        Command::new("cp")
+            .arg("-a")
+            .arg(other.store().join("blog/packs"))
+            .arg(bench.store().join("blog"))
+            .status()
+            .unwrap()
+            .success()
+    );
+    bench.trust(&[&bench.key()]);
+    let output = bench.restore("latest");
+    let told = text(&output);
+    assert_eq!(output.status.code(), Some(65), "{told}");
+    assert!(told.contains(&other.key()) && told.contains("what to do"), "{told}");
+    assert!(!bench.agent.path("target").exists(), "nothing is touched");
+    assert!(bench.restore("1").status.success());
+    assert!(bench.kinds().contains(&"untrusted".to_owned()));
+    // It pushes nothing out, whatever is kept.
+    bench.agent.ok(&["prune", "--keep-last", "1"]);
+    assert_eq!(bench.manifests().len(), 2);
+    // And the next run takes nothing from it.
+    bench.snapshot(3);
+    let newest: Value = serde_json::from_slice(&fs::read(bench.manifests().pop().unwrap()).unwrap()).unwrap();
+    assert_eq!((newest["seq"].as_u64(), newest["signer"].as_str()), (Some(3), Some(bench.key().as_str())));
+    assert!(newest["parent"]["key"].as_str().unwrap().contains("/0000000001-"), "{}", newest["parent"]);
+    assert!(bench.restore("latest").status.success());
+}
+
+#[test]
+fn one_changed_byte_is_enough() {
+    let bench = Bench::new();
+    bench.snapshot(1);
+    let path = bench.manifests().pop().unwrap();
+    let whole = fs::read(&path).unwrap();
+    let text_of = String::from_utf8(whole.clone()).unwrap();
+    for (from, to) in [
+        ("\"file_entries\":", "\"file_entries\":1"),
+        ("\"status\":\"complete\"", "\"status\":\"findings\""),
+        ("ed25519:", "ed25519:0"),
+    ] {
+        let changed = text_of.replacen(from, to, 1);
+        assert_ne!(changed, text_of);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, changed).unwrap();
+        let output = bench.restore("latest");
+        assert_eq!(output.status.code(), Some(65), "{}", text(&output));
+        assert_eq!(bench.kinds(), ["manifest"]);
+    }
+    // Without its signature it is believed by those alone who believe anyone.
+    let (start, _) = text_of.rsplit_once(",\"signature\"").unwrap();
+    let (before, after) = start.rsplit_once(",\"signer\"").unwrap();
+    assert!(after.len() < 80);
+    fs::write(&path, format!("{before}}}")).unwrap();
+    assert!(bench.restore("latest").status.success());
+    bench.trust(&[&bench.key()]);
+    assert_eq!(bench.restore("latest").status.code(), Some(65));
+}
+
+#[test]
+fn what_is_taken_away_or_exchanged_is_named_and_what_was_pruned_is_not() {
+    let bench = Bench::new();
+    for n in 1..=5 {
+        bench.snapshot(n);
+    }
+    bench.trust(&[&bench.key()]);
+    assert_eq!(bench.kinds(), [""; 0]);
+    bench.agent.ok(&["prune", "--keep-last", "3"]);
+    assert_eq!(bench.kinds(), [""; 0], "its note explains the gap");
+    let all = bench.manifests();
+    let bytes: Vec<_> = all.iter().map(|path| fs::read(path).unwrap()).collect();
+
+    // A gap of someone else's.
+    fs::remove_file(&all[1]).unwrap();
+    let faults = bench.faults();
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(faults[0].0 == "missing" && faults[0].1.contains("/0000000004-"), "{faults:?}");
+    // Back in place of another, and in its own place again.
+    fs::write(&all[1], &bytes[0]).unwrap();
+    assert!(bench.kinds().contains(&"manifest".to_owned()));
+    fs::write(&all[1], &bytes[1]).unwrap();
+    assert_eq!(bench.kinds(), [""; 0]);
+
+    // The newest goes: no gap, but it was seen.
+    fs::remove_file(&all[2]).unwrap();
+    assert_eq!(bench.kinds(), ["rolled-back"]);
+    assert_eq!(bench.kinds(), ["rolled-back"], "until someone has looked");
+    fs::write(&all[2], &bytes[2]).unwrap();
+    assert_eq!(bench.kinds(), [""; 0]);
+
+    // A note that is changed explains nothing.
+    let note = fs::read_dir(bench.store().join("blog/pruned")).unwrap().next().unwrap().unwrap().path();
+    let text = fs::read_to_string(&note).unwrap();
+    fs::write(&note, text.replacen("\"tool\":\"wp", "\"tool\":\"xp", 1)).unwrap();
+    let mut kinds = bench.kinds();
+    kinds.sort();
+    assert_eq!(kinds, ["missing", "note"]);
+}
+
+#[test]
+fn a_lost_key_makes_a_full_snapshot_and_readers_must_be_told() {
+    let bench = Bench::new();
+    bench.snapshot(1);
+    let old = bench.key();
+    bench.trust(&[&old]);
+    fs::remove_dir_all(bench.agent.path("state")).unwrap();
+    let output = bench.agent.run(&["run-now", "--foreground"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let new = bench.key();
+    assert!(new != old && text(&output).contains(&new), "{}", text(&output));
+    let newest: Value = serde_json::from_slice(&fs::read(bench.manifests().pop().unwrap()).unwrap()).unwrap();
+    // Where keys are named, an older one is still believed, and its snapshot is gone on from.
+    assert!(newest["parent"].is_object(), "{newest}");
+    let output = bench.restore("latest");
+    assert_eq!(output.status.code(), Some(65));
+    assert!(text(&output).contains(&new));
+    bench.trust(&[&old, &new]);
+    assert!(bench.restore("latest").status.success());
+    assert_eq!(bench.kinds(), [""; 0]);
+
+    // Where they aren't, the run takes nothing from what is there.
+    bench.agent.configure(&bench.socket, &Store::Local(&bench.store()), "", "");
+    fs::remove_dir_all(bench.agent.path("state")).unwrap();
+    let output = bench.agent.run(&["run-now", "--foreground"]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+    let newest: Value = serde_json::from_slice(&fs::read(bench.manifests().pop().unwrap()).unwrap()).unwrap();
+    assert!(newest["parent"].is_null() && newest["previous"]["key"].as_str().unwrap().contains("/0000000002-"), "{newest}");
+    assert_eq!(bench.kinds(), [""; 0], "the chain goes on");
+}
+
+#[test]
+fn openssl_verifies_it_as_the_docs_say() {
+    if !Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        println!("not looked at: there is no openssl");
+        return;
+    }
+    let bench = Bench::new();
+    bench.snapshot(1);
+    let docs = include_str!("../docs/FORMAT.md");
+    let (_, rest) = docs.split_once("## Signatures").unwrap();
+    let (_, rest) = rest.split_once("```sh\n").unwrap();
+    let (script, _) = rest.split_once("```").unwrap();
+    fs::copy(bench.manifests().pop().unwrap(), bench.dir.path().join("M.json")).unwrap();
+    let run = |script: &str| Command::new("bash").args(["-c", script]).current_dir(bench.dir.path()).output().unwrap();
+    // xxd may be missing: perl does the same.
+    let script = script.replace("xxd -r -p", "perl -pe 's/\\s//g; $_ = pack(\"H*\", $_)'");
+    let output = run(&script);
+    assert!(output.status.success() && text(&output).contains("Verified Successfully"), "{}", text(&output));
+    fs::write(
+        bench.dir.path().join("M.json"),
+        fs::read_to_string(bench.dir.path().join("M.json")).unwrap().replace("blog", "blag"),
+    )
+    .unwrap();
+    assert!(!run(&script).status.success());
+}
