@@ -59,9 +59,9 @@ impl Place {
         format!("{}/{}", self.bucket(), self.key(key))
     }
 
-    /// The bucket, and all objects in it.
-    fn everything(&self) -> [String; 2] {
-        [self.bucket(), format!("{}/*", self.bucket())]
+    /// All objects of the bucket, whatever their prefix.
+    fn all_objects(&self) -> String {
+        format!("{}/*", self.bucket())
     }
 
     fn of_site(&self, site: &SiteName, directories: &[&str]) -> Vec<String> {
@@ -121,9 +121,9 @@ pub fn writer(place: &Place, site: &SiteName, lock: Option<ObjectLock>) -> Polic
         allow("ReadSite", &["s3:GetObject"], [place.objects(&format!("{site}/*"))]),
         allow("CreateBackups", &["s3:PutObject"], place.of_site(site, &WRITTEN)),
         allow("SeeSettings", &["s3:GetLifecycleConfiguration", "s3:GetBucketObjectLockConfiguration"], [place.bucket()]),
-        deny("NeverDelete", &["s3:DeleteObject*"], place.everything()),
+        deny("NeverDelete", &["s3:DeleteObject*"], [place.all_objects()]),
     ];
-    statement.extend(create_only(place.everything()));
+    statement.extend(create_only(place, place.all_objects()));
     statement.extend(settings_stay(place));
     statement.extend(locks(place, site, lock));
     document(statement)
@@ -135,9 +135,9 @@ pub fn reader(place: &Place, site: &SiteName) -> Policy {
         list(place, site, &["s3:ListBucket", "s3:ListBucketVersions"]),
         allow("ReadSite", &["s3:GetObject", "s3:GetObjectVersion"], [place.objects(&format!("{site}/*"))]),
         allow("CreateReceipts", &["s3:PutObject"], place.of_site(site, &RECEIPTS)),
-        deny("NeverDelete", &["s3:DeleteObject*"], place.everything()),
+        deny("NeverDelete", &["s3:DeleteObject*"], [place.all_objects()]),
     ];
-    statement.extend(create_only(place.everything()));
+    statement.extend(create_only(place, place.all_objects()));
     statement.extend(settings_stay(place));
     statement.extend(locks(place, site, None));
     document(statement)
@@ -151,9 +151,9 @@ pub fn pruner(place: &Place, site: &SiteName) -> Policy {
         allow("ReadSite", &["s3:GetObject"], [place.objects(&format!("{site}/*"))]),
         allow("CreateNotes", &["s3:PutObject"], place.of_site(site, &[NOTES])),
         allow("DeletePruned", &["s3:DeleteObject"], place.of_site(site, &deleted)),
-        deny("NeverDeleteVersions", &["s3:DeleteObjectVersion*"], place.everything()),
+        deny("NeverDeleteVersions", &["s3:DeleteObjectVersion*"], [place.all_objects()]),
     ];
-    statement.extend(create_only(place.everything()));
+    statement.extend(create_only(place, place.all_objects()));
     statement.extend(settings_stay(place));
     statement.extend(locks(place, site, None));
     document(statement)
@@ -161,7 +161,7 @@ pub fn pruner(place: &Place, site: &SiteName) -> Policy {
 
 /// The bucket's own policy, which holds for everyone, whatever else they may: nothing below the prefix is overwritten.
 pub fn bucket(place: &Place) -> Policy {
-    document(create_only([place.bucket(), place.objects("*")]).into_iter().map(Statement::of_everyone).collect())
+    document(create_only(place, place.objects("*")).into_iter().map(Statement::of_everyone).collect())
 }
 
 fn document(statement: Vec<Statement>) -> Policy {
@@ -172,11 +172,10 @@ fn list(place: &Place, site: &SiteName, actions: &[&'static str]) -> Statement {
     allow("ListSite", actions, [place.bucket()]).when("StringLike", LISTED, place.key(&format!("{site}/*")))
 }
 
-/// Over TLS only; a write creates, under no key of the customer's own. `where_` is the bucket and the objects in it.
-fn create_only(where_: [String; 2]) -> [Statement; 3] {
-    let [bucket, objects] = where_;
+/// Over TLS only; a write creates, under no key of the customer's own.
+fn create_only(place: &Place, objects: String) -> [Statement; 3] {
     [
-        deny("NeverInPlainText", &["s3:*"], [bucket, objects.clone()]).when("Bool", OVER_TLS, "false"),
+        deny("NeverInPlainText", &["s3:*"], [place.bucket(), objects.clone()]).when("Bool", OVER_TLS, "false"),
         // Of an upload in parts the first request has no such header: none can begin.
         deny("NeverOverwrite", &["s3:PutObject"], [objects.clone()]).when("Null", IF_NONE_MATCH, "true"),
         // Who encrypts with a key that the store doesn't keep holds the backups to ransom.
@@ -186,7 +185,6 @@ fn create_only(where_: [String; 2]) -> [Statement; 3] {
 
 /// What would undo the rest: rights on objects, tags that lifecycle rules go by, and the bucket's settings.
 fn settings_stay(place: &Place) -> [Statement; 2] {
-    let [bucket, objects] = place.everything();
     let of_objects = [
         "s3:PutObjectAcl",
         "s3:PutObjectVersionAcl",
@@ -202,12 +200,15 @@ fn settings_stay(place: &Place) -> [Statement; 2] {
         "s3:PutReplicationConfiguration",
         "s3:PutEncryptionConfiguration",
     ];
-    [deny("ObjectsStayAsTheyAre", &of_objects, [objects]), deny("SettingsStayAsTheyAre", &of_bucket, [bucket])]
+    [
+        deny("ObjectsStayAsTheyAre", &of_objects, [place.all_objects()]),
+        deny("SettingsStayAsTheyAre", &of_bucket, [place.bucket()]),
+    ]
 }
 
 /// Locks: none, or those that the agent writes with, no longer and no other.
 fn locks(place: &Place, site: &SiteName, lock: Option<ObjectLock>) -> Vec<Statement> {
-    let [_, objects] = place.everything();
+    let objects = place.all_objects();
     let actions = ["s3:PutObject", "s3:PutObjectRetention"];
     let Some(ObjectLock { days, mode }) = lock else {
         return vec![deny("NeverLock", &["s3:PutObjectRetention"], [objects])];
