@@ -166,6 +166,7 @@ fn cases() -> Vec<Case> {
         "s3:PutObjectVersionTagging",
         "s3:PutObjectLegalHold",
         "s3:BypassGovernanceRetention",
+        "s3:UpdateObjectEncryption",
     ] {
         cases.push(never(action, &PEOPLE, of_object(action, PACK)));
     }
@@ -302,7 +303,10 @@ fn without_a_store_in_s3_a_bucket_is_asked_for() {
     // What Object Lock needs is said beside the policy, which stays one.
     let (code, shown, told) = run(s3, &["bucket", "--object-lock"]);
     assert_eq!(code, Some(0));
-    assert!(serde_json::from_str::<Value>(&shown).is_ok() && told.contains("object_lock_days = 30"), "{told}");
+    assert!(serde_json::from_str::<Value>(&shown).is_ok() && told.contains("object_lock_days = 7"), "{told}");
+    assert!(run(s3, &["bucket", "--object-lock", "9"]).2.contains("object_lock_days = 9"));
+    assert!(run(s3, &["bucket", "--bucket", "backups", "--object-lock"]).2.contains("object_lock_days = 30"));
+    assert!(!run(s3, &["bucket", "--bucket", "backups"]).2.contains("object_lock_days"));
     assert_eq!(run(s3, &["bucket", "--bucket", "NO"]).0, Some(64));
     assert_eq!(run(s3, &["reader", "--site", "No"]).0, Some(64));
 }

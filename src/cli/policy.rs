@@ -10,6 +10,9 @@ use crate::config::{self, LockMode, ObjectLock, S3Settings, Settings, SiteName, 
 use crate::error::Exit;
 use crate::storage::policy::{self, Place, Policy};
 
+/// Where nobody says how long a lock is.
+const DEFAULT_DAYS: u32 = 30;
+
 /// `policy`
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
@@ -50,12 +53,13 @@ pub(super) struct PolicyArgs {
 pub(super) struct LockArgs {
     #[command(flatten)]
     of: PolicyArgs,
-    /// For a bucket with Object Lock: backups are written with a lock of so many days; without the option, the configuration's `object_lock_days`
-    #[arg(long, value_name = "DAYS", num_args = 0..=1, default_missing_value = "30", value_parser = clap::value_parser!(u32).range(1..=3650))]
-    object_lock: Option<u32>,
+    /// For a bucket with Object Lock: backups are written with a lock of so many days. Without a number, or without the option, what the
+    /// configuration says; 30 if it says nothing
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3650))]
+    object_lock: Option<Option<u32>>,
     /// Who may lift such a lock: whoever may bypass it, or nobody
-    #[arg(long, value_name = "MODE", requires = "object_lock", default_value = "governance", hide_default_value = true)]
-    object_lock_mode: Mode,
+    #[arg(long, value_name = "MODE", requires = "object_lock")]
+    object_lock_mode: Option<Mode>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -95,12 +99,14 @@ pub(super) fn run(global: &Global, command: &PolicyCommand, out: &mut Output) ->
 
 impl LockArgs {
     fn lock(&self, store: Option<&S3Settings>) -> Option<ObjectLock> {
-        let Some(days) = self.object_lock else { return store.and_then(|store| store.object_lock) };
+        let configured = store.and_then(|store| store.object_lock);
+        let Some(days) = self.object_lock else { return configured };
         let mode = match self.object_lock_mode {
-            Mode::Governance => LockMode::Governance,
-            Mode::Compliance => LockMode::Compliance,
+            Some(Mode::Governance) => LockMode::Governance,
+            Some(Mode::Compliance) => LockMode::Compliance,
+            None => configured.map_or(LockMode::Governance, |lock| lock.mode),
         };
-        Some(ObjectLock { days, mode })
+        Some(ObjectLock { days: days.or(configured.map(|lock| lock.days)).unwrap_or(DEFAULT_DAYS), mode })
     }
 }
 

@@ -192,6 +192,8 @@ fn settings_stay(place: &Place) -> [Statement; 2] {
         "s3:PutObjectVersionTagging",
         "s3:PutObjectLegalHold",
         "s3:BypassGovernanceRetention",
+        // Gives objects that are there another key of KMS, which may be a thief's.
+        "s3:UpdateObjectEncryption",
     ];
     let of_bucket = [
         "s3:PutBucket*",
