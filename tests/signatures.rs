@@ -12,7 +12,7 @@ use serde_json::Value;
 use support::agent::{Agent, Store, text};
 use support::bare_site::manifests_in;
 use support::mariadb::MariaDb;
-use support::small_site::{make_tables, noise};
+use support::small_site::{make_tables, make_tree, noise};
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -25,7 +25,8 @@ impl Bench {
     fn new() -> Self {
         let (dir, server) = (tempfile::tempdir().unwrap(), MariaDb::start());
         let (content, store) = (dir.path().join("content"), dir.path().join("store"));
-        fs::create_dir_all(content.join("uploads")).unwrap();
+        fs::create_dir(&content).unwrap();
+        make_tree(&content);
         fs::create_dir(&store).unwrap();
         make_tables(&server, "blog");
         let agent = Agent::new(&server, "blog", &content, &Store::Local(&store));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::policy::PolicyCommand;
 use crate::config::{Keep, TreeName};
 use crate::daemon::logging::Level;
 use crate::database::{DEFAULT_CONNECTIONS, Definer};
@@ -78,6 +79,9 @@ pub(super) enum Command {
     Prune(PruneArgs),
     /// Look for damage, forgery and gaps in the store
     Verify(VerifyArgs),
+    /// Print the IAM policy for who writes, reads or prunes backups, or the bucket's own
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Show what the configuration says and where each value came from; try the store, wp-content and the database
     Check,
 }

@@ -4,6 +4,7 @@ use std::fmt::{Display, Write as _};
 
 use super::args::Global;
 use super::failure::Failure;
+use super::format::plural;
 use super::output::Output;
 use super::signals::cancelled_by_signals;
 use super::{reach, work};
@@ -111,6 +112,13 @@ fn store(page: &mut Page<'_>, store: &StoreSettings) {
             page.line("region", "store.region", s3.region.as_deref().unwrap_or("the AWS environment's"));
             page.line("endpoint", "store.endpoint", s3.endpoint.as_deref().unwrap_or("AWS"));
             page.line("path_style", "store.path_style", s3.path_style);
+            match s3.object_lock {
+                None => page.line("object_lock", "store.object_lock_days", "none"),
+                Some(lock) => {
+                    let days = format_args!("{} for {}", lock.mode.as_str().to_lowercase(), plural(lock.days.into(), "day"));
+                    page.line("object_lock", "store.object_lock_days", days);
+                }
+            }
             match &s3.credentials {
                 Credentials::Chain => page.line("credentials", "store.access_key_id", "the AWS chain"),
                 Credentials::Keys { id, .. } => {

@@ -11,6 +11,8 @@ mod files;
 mod format;
 mod keygen;
 mod output;
+mod policy;
+mod probes;
 mod progress;
 mod prune;
 mod reach;
@@ -94,6 +96,7 @@ fn dispatch(Arguments { global, command }: &Arguments, out: &mut Output) -> Resu
             let settings = config::load(&global.config)?;
             work(async { verify::run(&settings, verify, out).await })
         }
+        Command::Policy(command) => policy::run(global, command, out),
         Command::Check => check::run(global, out),
     }
 }

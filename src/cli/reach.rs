@@ -1,31 +1,42 @@
-//! The second half of `check`: tries what the configuration names, and changes nothing.
+//! The second half of `check`: tries what the configuration names, and changes nothing but the probe of [`probes`].
+
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::format;
 use super::output::Output;
-use crate::config::{Settings, SiteSettings};
+use super::{format, probes};
+use crate::config::{Settings, SiteSettings, StoreSettings};
 use crate::database::{DatabaseError, Dump};
 use crate::error::{Exit, Explain, render};
 use crate::files::{FilesError, Tree};
 use crate::repository::layout::Layout;
 use crate::repository::snapshots;
-use crate::storage::{self, Store};
+use crate::storage::{self, S3Store, Store};
 
 /// Tries the store and each site; the first failure is the exit code, else whether an account can't see everything.
 pub(super) async fn all(settings: &Settings, cancel: &CancellationToken, out: &mut Output) -> Exit {
     let mut worst = Exit::Success;
     out.line("\ntried");
-    let store = match storage::open(&settings.store).await {
-        Ok(store) => Some(store),
-        Err(error) => {
-            worst = fails(out, "store", &error, worst);
-            None
-        }
+    let (mut store, mut bucket) = (None, None);
+    let opened = match &settings.store {
+        StoreSettings::Local { .. } => storage::open(&settings.store).await.map(|opened| store = Some(opened)),
+        StoreSettings::S3(s3) => S3Store::new(s3).await.map(Arc::new).map(|opened| {
+            store = Some(Arc::clone(&opened) as _);
+            bucket = Some((opened, s3));
+        }),
     };
+    if let Err(error) = opened {
+        worst = fails(out, "store", &error, worst);
+    }
     for site in &settings.sites {
         if let Some(store) = &store {
-            worst = try_store(store.as_ref(), site, out, worst).await;
+            let (listed, exit) = try_store(store.as_ref(), site, out, worst).await;
+            worst = exit;
+            // A store that can't be reached answers nothing else.
+            if let (true, Some((bucket, s3))) = (listed, &bucket) {
+                worst = probes::try_guards(bucket, s3, site, out, worst).await;
+            }
         }
         worst = match tokio::task::block_in_place(|| try_files(site)) {
             Ok(()) => holds(out, &format!("{}: wp-content", site.name), "can be read", worst),
@@ -36,14 +47,15 @@ pub(super) async fn all(settings: &Settings, cancel: &CancellationToken, out: &m
     worst
 }
 
-async fn try_store(store: &dyn Store, site: &SiteSettings, out: &mut Output, worst: Exit) -> Exit {
+/// Whether it could be listed, beside the exit code.
+async fn try_store(store: &dyn Store, site: &SiteSettings, out: &mut Output, worst: Exit) -> (bool, Exit) {
     let what = format!("{}: store", site.name);
     match snapshots::list(store, &Layout::new(site.name.clone()), None).await {
         Ok(found) => {
             let newest = found.last().map_or_else(String::new, |f| format!(", the newest of {}", format::local_time(f.key.time)));
-            holds(out, &what, &format!("{}{newest}", format::plural(found.len() as u64, "snapshot")), worst)
+            (true, holds(out, &what, &format!("{}{newest}", format::plural(found.len() as u64, "snapshot")), worst))
         }
-        Err(error) => fails(out, &what, &error, worst),
+        Err(error) => (false, fails(out, &what, &error, worst)),
     }
 }
 
@@ -83,7 +95,7 @@ fn holds(out: &mut Output, what: &str, how: &str, worst: Exit) -> Exit {
     worst
 }
 
-fn fails(out: &mut Output, what: &str, error: &dyn Explain, worst: Exit) -> Exit {
+pub(super) fn fails(out: &mut Output, what: &str, error: &dyn Explain, worst: Exit) -> Exit {
     out.line(format_args!("  {what}: FAILED: {}", render(error).replace('\n', "\n  ")));
     first(worst, error.exit())
 }

@@ -6,6 +6,7 @@ mod check;
 mod check_database;
 mod check_dump;
 mod check_site;
+mod check_store;
 mod db_host;
 mod definitions;
 mod encryption;
@@ -28,6 +29,7 @@ mod wp_config;
 
 use std::path::Path;
 
+pub use check_store::{bucket_problem, prefix_problem};
 pub use db_host::{DEFAULT_SOCKETS, DbHost, parse_db_host};
 pub use encryption::Recipients;
 pub use error::{ConfigError, Position};
@@ -36,8 +38,8 @@ pub use origin::{Origin, Origins};
 pub use prune::{Keep, parse_age};
 pub use secret::Secret;
 pub use settings::{
-    Address, Credentials, DaemonSettings, DatabaseSettings, DumpSettings, PruneSettings, S3Settings, Settings, SiteName,
-    SiteSettings, StoreSettings, Tls, VerifySettings,
+    Address, Credentials, DaemonSettings, DatabaseSettings, DumpSettings, LockMode, ObjectLock, PruneSettings, S3Settings,
+    Settings, SiteName, SiteSettings, StoreSettings, Tls, VerifySettings,
 };
 pub use trees::{ROOT_DIRECTORIES, TreeName, TreeSettings, captured_of_root, plain};
 pub use trusted::{PublicKey, TrustedKeys};

@@ -31,6 +31,16 @@ pub(super) struct RawStore {
     pub(super) access_key_id: Option<Spanned<String>>,
     pub(super) secret_access_key_file: Option<Spanned<String>>,
     pub(super) secret_access_key_credential: Option<Spanned<String>>,
+    pub(super) object_lock_days: Option<Spanned<u32>>,
+    pub(super) object_lock_mode: Option<Spanned<RawLockMode>>,
+}
+
+/// `object_lock_mode`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawLockMode {
+    Governance,
+    Compliance,
 }
 
 /// `[daemon]`

@@ -46,6 +46,36 @@ pub struct S3Settings {
     pub path_style: bool,
     /// Who we are to the store.
     pub credentials: Credentials,
+    /// The lock that packs and manifests are written with; `None`: none but the bucket's own default.
+    pub object_lock: Option<ObjectLock>,
+}
+
+/// S3 Object Lock: until when a version of an object can't be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectLock {
+    /// Days from the write on, 1 to 3650.
+    pub days: u32,
+    /// Who may lift it.
+    pub mode: LockMode,
+}
+
+/// Who may lift a lock before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockMode {
+    /// Whoever has `s3:BypassGovernanceRetention`.
+    Governance,
+    /// Nobody.
+    Compliance,
+}
+
+impl LockMode {
+    /// As S3 calls it: `GOVERNANCE` or `COMPLIANCE`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Governance => "GOVERNANCE",
+            Self::Compliance => "COMPLIANCE",
+        }
+    }
 }
 
 /// Who we are to the store.

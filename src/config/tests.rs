@@ -111,6 +111,10 @@ fn stores() {
     let keys = format!("url = \"s3://my-bucket\"\naccess_key_id = \"id\"\nsecret_access_key_file = \"{path}\"");
     let Ok(StoreSettings::S3(s3)) = store(&keys) else { panic!() };
     assert!(matches!(s3.credentials, Credentials::Keys { secret, .. } if secret.reveal() == "s3cr3t"));
+    for (lines, mode) in [("", LockMode::Governance), ("object_lock_mode = \"compliance\"", LockMode::Compliance)] {
+        let locked = store(&format!("url = \"s3://bucket\"\nobject_lock_days = 30\n{lines}")).unwrap();
+        assert!(matches!(locked, StoreSettings::S3(s3) if s3.object_lock == Some(ObjectLock { days: 30, mode })));
+    }
     for (lines, part) in [
         ("url = \"https://x/y\"", "neither s3:// nor file://"),
         ("url = \"s3://UPPER\"", "bucket's name"),
@@ -120,6 +124,12 @@ fn stores() {
         ("url = \"s3://bucket\"\nendpoint = \"host:9000\"", "store.endpoint: not a URL"),
         ("url = \"s3://bucket\"\naccess_key_id = \"id\"", "without a secret"),
         ("url = 5", "store.url: invalid type"),
+        ("url = \"s3://bucket\"\nobject_lock_days = 0", "store.object_lock_days: 0 is not"),
+        ("url = \"s3://bucket\"\nobject_lock_days = 3651", "from 1 to 3650"),
+        ("url = \"s3://bucket\"\nobject_lock_mode = \"compliance\"", "without a number of days"),
+        ("url = \"s3://bucket\"\nobject_lock_days = 1\nobject_lock_mode = \"hard\"", "store.object_lock_mode"),
+        ("url = \"file:///srv\"\nobject_lock_days = 30", "store.object_lock_days: has no meaning"),
+        ("url = \"file:///srv\"\nobject_lock_mode = \"governance\"", "store.object_lock_mode: has no meaning"),
     ] {
         let error = store(lines).unwrap_err();
         assert!(error.contains(part), "{lines}: {error}");

@@ -8,6 +8,7 @@ mod failure;
 mod faulty;
 mod key;
 mod local;
+pub mod policy;
 mod recorder;
 mod s3;
 #[cfg(test)]
@@ -26,7 +27,7 @@ use failure::Failure;
 pub use faulty::{Fault, Faulty};
 pub use local::LocalStore;
 pub use recorder::{Call, Recorder};
-pub use s3::S3Store;
+pub use s3::{DefaultLock, Expiry, S3Store};
 
 /// Opens the store that the settings name. Makes no request to it.
 pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError> {

@@ -5,7 +5,9 @@
 
 mod client;
 mod clock;
+mod lock;
 mod patience;
+mod probe;
 mod refusal;
 mod span;
 
@@ -26,7 +28,9 @@ use super::key::{check_key, check_prefix};
 use super::{Deleter, Failure, Listed, Page, Put, Sha256, Store, StoreError, StoreErrorKind};
 use crate::config::S3Settings;
 use clock::ServerClock;
+use lock::Lock;
 use patience::Patience;
+pub use probe::{DefaultLock, Expiry};
 use refusal::{Refusal, failure};
 use span::Span;
 
@@ -43,6 +47,7 @@ pub struct S3Store {
     /// The server has shown that it doesn't know `If-None-Match`: creates are sent without it. Names are made of content
     /// or are unique, so nothing but the server's own guard against overwriting is lost.
     unconditional: AtomicBool,
+    lock: Lock,
 }
 
 impl fmt::Debug for S3Store {
@@ -62,9 +67,14 @@ impl S3Store {
     async fn with_patience(settings: &S3Settings, patience: Patience) -> Result<Self, StoreError> {
         let prefix = if settings.prefix.is_empty() { String::new() } else { format!("{}/", settings.prefix) };
         match client::client(settings, &patience).await {
-            Ok(client) => {
-                Ok(Self { client, bucket: settings.bucket.clone(), prefix, patience, unconditional: AtomicBool::new(false) })
-            }
+            Ok(client) => Ok(Self {
+                client,
+                bucket: settings.bucket.clone(),
+                prefix,
+                patience,
+                unconditional: AtomicBool::new(false),
+                lock: Lock::new(settings.object_lock),
+            }),
             Err(failure) => Err(failure.of("opening", "the client", url(&settings.bucket, &prefix))),
         }
     }
@@ -206,6 +216,7 @@ impl S3Store {
         let length = i64::try_from(body.len()).map_err(|_| StoreErrorKind::TooLarge(i64::MAX.unsigned_abs()))?;
         let checksum = base64::engine::general_purpose::STANDARD.encode(sha256);
         let timeouts = self.patience.timeouts(body.len() as u64);
+        let (lock, until) = self.lock.of(key).unzip();
         let mut conditional = !self.unconditional.load(Ordering::Relaxed);
         let mut conflicts = 0;
         loop {
@@ -215,6 +226,8 @@ impl S3Store {
                 .content_length(length)
                 .checksum_sha256(&checksum)
                 .set_if_none_match(conditional.then(|| "*".to_owned()))
+                .set_object_lock_mode(lock.clone())
+                .set_object_lock_retain_until_date(until)
                 .customize()
                 .config_override(aws_sdk_s3::config::Builder::new().timeout_config(timeouts.clone()))
                 .send()

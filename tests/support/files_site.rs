@@ -41,10 +41,17 @@ pub struct FilesSite {
 impl FilesSite {
     /// A site whose store will hold about so many bytes.
     pub fn of(bytes: u64) -> Self {
+        let kept = roomy::directory(bytes);
+        let store = Arc::new(LocalStore::new(kept.path().to_owned()));
+        Self::over(kept, store)
+    }
+
+    /// A site whose store keeps what it has in this directory.
+    pub fn over(kept: tempfile::TempDir, store: Arc<dyn Store>) -> Self {
         let server = MariaDb::start();
         server.client("CREATE DATABASE blog CHARACTER SET utf8mb4");
-        let (state, kept) = (roomy::directory(1 << 28), roomy::directory(bytes));
-        let recorder = Arc::new(Recorder::new(Arc::new(LocalStore::new(kept.path().to_owned()))));
+        let state = roomy::directory(1 << 28);
+        let recorder = Arc::new(Recorder::new(store));
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
         Self { server, state, adjust: Box::new(|_| {}), kept, recorder, runtime }
     }

@@ -14,6 +14,8 @@ pub mod flavour;
 pub mod link;
 pub mod mariadb;
 pub mod mutator;
+pub mod policy;
+pub mod policy_store;
 pub mod random;
 pub mod respawned;
 pub mod roomy;

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::super::tests::settings;
 use super::*;
+use crate::config::{LockMode, ObjectLock};
 use crate::error::{Exit, Explain as _, render};
 
 /// What the scripted server does with one request.
@@ -355,3 +356,31 @@ async fn missing_credentials_are_named() {
     }
     assert_eq!(script.requests().len(), 0);
 }
+
+#[tokio::test]
+async fn packs_and_manifests_are_locked_if_told() {
+    let heads = async |lock, key: &str| {
+        let script = Script::start(vec![ok()]).await;
+        let settings = S3Settings { object_lock: lock, ..settings(&script.endpoint) };
+        let mut store = S3Store::with_patience(&settings, hasty()).await.unwrap();
+        store.lock.now = || UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        store.put_new(key, Bytes::from_static(b"body"), [7; 32]).await.unwrap();
+        script.requests().concat()
+    };
+    for (mode, named) in [(LockMode::Governance, "governance"), (LockMode::Compliance, "compliance")] {
+        let lock = Some(ObjectLock { days: 30, mode });
+        for key in ["blog/packs/ab/x", "blog/snapshots/x"] {
+            let head = heads(lock, key).await;
+            // 1,800,000,000 is the 15th of January 2027, 8 o'clock.
+            for line in
+                [format!("x-amz-object-lock-mode: {named}"), "x-amz-object-lock-retain-until-date: 2027-02-14t08:00:00z".into()]
+            {
+                assert!(head.lines().any(|found| found == line), "{line} in {head}");
+            }
+        }
+        assert!(!heads(lock, "blog/checkpoints/x").await.contains("object-lock"));
+    }
+    assert!(!heads(None, "blog/packs/ab/x").await.contains("object-lock"));
+}
+
+mod probes;

@@ -48,5 +48,6 @@ pub(in crate::storage) fn settings(endpoint: &str) -> S3Settings {
         endpoint: Some(endpoint.into()),
         path_style: true,
         credentials: Credentials::Keys { id: "test-access-key".into(), secret: Secret::new("test-secret-key".into()) },
+        object_lock: None,
     }
 }
