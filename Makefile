@@ -3,7 +3,7 @@
 CARGO ?= cargo
 DENY := target/tools/bin/cargo-deny
 
-.PHONY: demo test servers lint deny bench-db bench-files clean
+.PHONY: demo test soak servers lint deny bench-db bench-files clean
 
 demo:
 	tests/demo/demo.sh
@@ -11,6 +11,10 @@ demo:
 # Unit and integration tests, against real private MariaDB and MySQL servers, a real S3 server and a real blog.
 test: servers
 	$(CARGO) test --locked --all-targets --no-fail-fast
+
+# The tests that try to lose data, in their long form, half an hour and more: target/soak/result.json.
+soak: servers
+	tests/soak.sh
 
 # The database servers that Debian's stable release lacks: the first time it takes some minutes and 1.1 GB in ~/.cache.
 servers:

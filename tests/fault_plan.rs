@@ -150,9 +150,9 @@ fn after_a_fault_at_any_request_of_a_prune_every_snapshot_there_restores_and_the
 }
 
 /// Calls by which local state, and a store that is a directory, are read and written.
-const CALLS: [(&str, &str, usize); 12] = [
+/// Not among them: `write`, by which the runtime wakes its threads, too; that never fails, and a thread that isn't woken waits for ever.
+const CALLS: [(&str, &str, usize); 11] = [
     ("openat", "EIO", 400),
-    ("write", "ENOSPC", 80),
     ("pwrite64", "ENOSPC", 4),
     ("fsync", "EIO", 20),
     ("fdatasync", "EIO", 4),
@@ -198,8 +198,8 @@ fn after_a_fault_at_a_call_of_the_system_the_store_is_whole_and_the_next_run_com
             change(&content, 10 + cases);
             let seen = agent.snapshots();
             let run = agent.command(&["run-now", "--foreground"]);
-            let output = Command::new("strace")
-                .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e"])
+            let output = Command::new("timeout")
+                .args(["--kill-after=5", "60", "strace", "-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e"])
                 .arg(format!("inject={call}:error={error}:when={n}"))
                 .arg(run.get_program())
                 .args(run.get_args())
@@ -209,7 +209,7 @@ fn after_a_fault_at_a_call_of_the_system_the_store_is_whole_and_the_next_run_com
             cases += 1;
             let code = output.status.code();
             let what = || format!("{call} number {n}: {code:?}: {}", text(&output));
-            assert!(!matches!(code, None | Some(70 | 101 | 134)), "{}", what());
+            assert!(!matches!(code, None | Some(70 | 101 | 124 | 134)), "{}", what());
             failed += u64::from(code != Some(0));
             let committed = agent.snapshots() > seen;
             assert!(committed || !matches!(code, Some(0 | 3)), "{}", what());

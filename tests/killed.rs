@@ -117,26 +117,44 @@ fn sigkill_before_and_after_each_request() {
     println!("{cases} cases of SIGKILL at a request");
 }
 
+/// A run, a prune, a restore: killed at a random moment. `KILLS` says how many.
 #[test]
 fn sigkill_at_random_moments() {
+    let kills: usize = std::env::var("KILLS").map_or(24, |text| text.parse().unwrap());
     let mut fixture = Fixture::new();
     fixture.agent.snapshot();
     fixture.freeze();
     // Seeded, so that a failure can be had again.
-    let moments = small_site::noise(40, 4711);
-    for moment in moments.chunks(2).map(|b| u64::from(b[0]) + u64::from(b[1])) {
-        fixture.change();
+    let moments = small_site::noise(2 * kills, 4711);
+    let mut killed = 0;
+    for (n, moment) in moments.chunks(2).map(|b| u64::from(b[0]) + u64::from(b[1])).enumerate() {
         let before = fixture.agent.snapshots();
-        let mut child = fixture.start_run();
-        std::thread::sleep(Duration::from_millis(moment));
+        let target = fixture.agent.path("killed");
+        let _ = std::fs::remove_dir_all(&target);
+        let restore = ["restore", "latest", "--files", target.to_str().unwrap()];
+        let (arguments, run): (&[&str], bool) = match n % 3 {
+            0 => (&["run-now", "--foreground"], true),
+            1 => (&["prune", "--keep-last", "3"], false),
+            _ => (&restore, false),
+        };
+        if run {
+            fixture.change();
+        }
+        let mut child = fixture.agent.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(if run { moment } else { moment / 4 }));
         signal(i32::try_from(child.id()).unwrap(), rustix::process::Signal::KILL);
-        child.wait().unwrap();
-        if fixture.agent.snapshots() > before {
+        killed += u64::from(!child.wait().unwrap().success());
+        if run && fixture.agent.snapshots() > before {
             fixture.freeze();
         }
         fixture.latest_restores_to_frozen();
+        fixture.agent.ok(&["verify"]);
     }
+    println!("{kills} random moments, at {killed} of which something was killed");
+    assert!(killed >= kills as u64 / 4, "{killed} of {kills}");
+    fixture.change();
     fixture.agent.snapshot();
     fixture.freeze();
     fixture.latest_restores_to_frozen();
+    fixture.agent.ok(&["verify", "--read"]);
 }

@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 use super::run::RunContext;
 use super::sealed;
 use crate::config::{TreeName, TrustedKeys};
-use crate::error::render;
 use crate::progress::Event;
 use crate::repository::RepositoryError;
 use crate::repository::entry::{ChunkRef, FileEntry, Finding, FindingCode, TableEntry};
@@ -129,9 +128,11 @@ async fn from_store_or_full(
             context.progress.event(Event::Note(format!("{}: {}", finding.subject, finding.detail)));
             Ok(full(finding, listed))
         }
-        Err(error @ RepositoryError::Untrusted { .. }) => {
-            let detail = format!("{}: nothing is taken from it, and all is sent again", render(&error));
-            context.progress.event(Event::Note(detail.clone()));
+        Err(RepositoryError::Untrusted { signer, .. }) => {
+            let by = signer.unwrap_or_else(|| "nobody".to_owned());
+            let detail =
+                format!("signed by {by}, which is neither this machine's key nor one of trust.keys: nothing is taken from it");
+            context.progress.event(Event::Note(format!("{}: {detail}", newest.path)));
             Ok(full(Finding { code: FindingCode::ParentLost, subject: newest.path.as_str().into(), detail }, listed))
         }
         Err(error) => {
