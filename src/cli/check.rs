@@ -94,8 +94,7 @@ fn trust(page: &mut Page<'_>, settings: &Settings) {
 }
 
 /// Said of a store that anyone who can read it can read.
-const UNENCRYPTED: &str = "\
-  ********************************************************************************
+const UNENCRYPTED: &str = "  ********************************************************************************
   WARNING: backups are NOT ENCRYPTED. Whoever can read the store reads the whole
   database and all files, with this machine's own credentials for the store, too.
   what to do: `wp-backup-agent keygen` on another machine, and the recipient that

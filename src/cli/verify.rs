@@ -1,5 +1,7 @@
 //! `verify`
 
+use serde::Serialize;
+
 use super::args::VerifyArgs;
 use super::failure::Failure;
 use super::format::{bytes, plural};
@@ -16,8 +18,10 @@ use crate::storage;
 pub(super) async fn run(settings: &Settings, args: &VerifyArgs, out: &mut Output) -> Result<Exit, Failure> {
     let site = choose_site(settings, args.site.as_deref())?;
     let identities = Identities::read(&args.unlock.identities)?;
+    let store = storage::open(&settings.store).await?;
+    let url = store.url();
     let verify = Verify {
-        store: storage::open(&settings.store).await?,
+        store,
         layout: Layout::new(site.name.clone()),
         trusted: site.trusted.clone(),
         identities,
@@ -32,18 +36,36 @@ pub(super) async fn run(settings: &Settings, args: &VerifyArgs, out: &mut Output
         out.note(format!("what was found is not kept here: {}", render(&error)));
     }
     if args.json {
-        out.json(&report);
+        out.json(&Answer { api: 1, site: site.name.as_str(), report: &report });
     } else {
         tell(&report, out);
     }
-    Ok(if report.is_fine() { Exit::Success } else { Exit::Data })
+    match (report.is_fine(), report.snapshots) {
+        (true, 0) => Err(Failure::new(
+            Exit::NoInput,
+            format!("site {} has no snapshot in {url}, so there is nothing to verify", site.name),
+            "see that `store.url` and the site's name are those of the machine that is backed up",
+        )),
+        (true, _) => Ok(Exit::Success),
+        (false, _) => Ok(Exit::Data),
+    }
+}
+
+/// As `--json` prints it (docs/VERIFY.md).
+#[derive(Serialize)]
+struct Answer<'a> {
+    api: u32,
+    site: &'a str,
+    #[serde(flatten)]
+    report: &'a Report,
 }
 
 fn tell(report: &Report, out: &mut Output) {
     let depth = match report.share {
         Some(1) => "every pack was read".to_owned(),
         Some(of) => format!("1 of {of} packs was read"),
-        None => report.level.clone(),
+        None if report.level == "structure" => "no pack was read, and no checksum asked for".to_owned(),
+        None => "no pack was read; the store was asked for its checksums".to_owned(),
     };
     let needed = format!("{} ({})", plural(report.needed.count, "pack"), bytes(report.needed.bytes));
     out.line(format!("{} need {needed}; {depth}", plural(report.snapshots, "snapshot")));
@@ -68,9 +90,9 @@ fn tell(report: &Report, out: &mut Output) {
     if report.fault_count > told {
         out.line(format!("and {} more", report.fault_count - told));
     }
-    if report.is_fine() {
+    if report.is_fine() && report.snapshots > 0 {
         out.line("nothing is wrong");
-    } else {
+    } else if !report.is_fine() {
         out.line(format!("{} found; what to do: docs/VERIFY.md", plural(report.fault_count, "fault")));
     }
 }
