@@ -82,6 +82,7 @@ impl Bench {
             trusted: Default::default(),
             identities: Default::default(),
             level: Level::Read(Share::ALL),
+            own: None,
             seen: None,
             known_bad: Default::default(),
             cancel: CancellationToken::new(),

@@ -36,13 +36,6 @@ pub(super) struct Chosen {
     pub(super) listed: Since,
 }
 
-impl Chosen {
-    fn with(mut self, before: Vec<Finding>) -> Self {
-        self.findings.splice(..0, before);
-        self
-    }
-}
-
 /// Chooses. A parent is the newest snapshot in the store, if its lists can be had: from local state, else from the store.
 pub(super) async fn choose(
     context: &RunContext,
@@ -59,87 +52,150 @@ pub(super) async fn choose(
         let detail = "the snapshot before this one is not in the store any more".to_owned();
         findings.push(Finding { code: FindingCode::ParentLost, subject: local.path.as_str().into(), detail });
     };
-    let Some(newest) = found.last().cloned() else {
-        if let Some(local) = &local {
-            // Nothing from the parent on: is the store another one, or was it emptied?
-            lost(local);
-            let all = snapshots::list(store.as_ref(), layout, None).await?;
-            let chosen = from_store_or_full(context, layout, state, trusted, all.last(), listed).await?;
-            return Ok(chosen.with(findings));
-        }
-        return Ok(Chosen { parent: None, previous: None, seq: 1, findings, listed });
+    let Some(newest) = found.last() else {
+        let Some(local) = &local else {
+            return Ok(Chosen { parent: None, previous: None, seq: 1, findings, listed });
+        };
+        // Nothing from the parent on: is the store another one, or was it emptied?
+        lost(local);
+        let all = snapshots::list(store.as_ref(), layout, None).await?;
+        let search = Search { context, layout, state, trusted, local: None };
+        return search.among(&all).await?.into_chosen(layout, &all, listed, findings);
     };
-    if let Some(local) = &local {
-        if local.path == newest.path {
-            return Ok(Chosen { parent: Some(local.clone()), previous: None, seq: after(&newest)?, findings, listed });
-        }
-        if !found.iter().any(|f| f.path == local.path) {
+    let listed_local = local.filter(|local| {
+        let there = found.iter().any(|f| f.path == local.path);
+        if !there && local.path != newest.path {
             lost(local);
         }
-    }
-    // A commit whose reply was lost, or a crash right after it: its lists are staged.
-    if let Some(staged) = state.snapshot(&newest.key.id).filter(|staged| staged.path == newest.path) {
-        state.promote(&newest.key.id)?;
-        return Ok(Chosen { parent: Some(staged), previous: None, seq: after(&newest)?, findings, listed });
-    }
-    let mut chosen = from_store_or_full(context, layout, state, trusted, Some(&newest), listed).await?.with(findings);
-    if chosen.parent.is_none() {
-        // The newest can't be read, but ours is in the store, so its packs are, too.
-        chosen.parent = local
-            .filter(|local| Rules::default().may_reuse(Known::Parent { listed: found.iter().any(|f| f.path == local.path) }));
-    }
-    Ok(chosen)
+        Rules::default().may_reuse(Known::Parent { listed: there })
+    });
+    let search = Search { context, layout, state, trusted, local: listed_local };
+    search.among(&found).await?.into_chosen(layout, &found, listed, findings)
 }
 
-/// The number after this snapshot's.
-fn after(newest: &Found) -> Result<u64, RepositoryError> {
-    // The largest number that keys have room for.
-    let next = newest.key.seq + 1;
-    if next > LAST_SEQ { Err(RepositoryError::damaged(&newest.path, "its number is the last there is")) } else { Ok(next) }
+/// The number after this one; that of keys that nobody comes to honestly is none.
+fn after(seq: u64) -> Option<u64> {
+    seq.checked_add(1).filter(|next| *next <= LAST_SEQ)
 }
 
-async fn from_store_or_full(
-    context: &RunContext,
-    layout: &Layout,
-    state: &Arc<SiteState>,
-    trusted: &TrustedKeys,
-    newest: Option<&Found>,
-    listed: Since,
-) -> Result<Chosen, RepositoryError> {
-    let Some(newest) = newest else { return Ok(Chosen { parent: None, previous: None, seq: 1, findings: Vec::new(), listed }) };
-    let seq = after(newest)?;
-    let mut previous = None;
-    let fetched = fetch(context, layout, state, trusted, newest, &mut previous).await;
-    let full = |finding, listed| Chosen { parent: None, previous, seq, findings: vec![finding], listed };
-    match fetched {
-        Ok(parent) => {
-            context.progress.event(Event::Note(format!(
-                "local state lacked snapshot {}; its lists were read from the store",
-                newest.key.seq
-            )));
-            Ok(Chosen { parent: Some(parent), previous: None, seq, findings: Vec::new(), listed })
+/// Manifests of others that are looked at in one run: whoever can write to the store may have put any number there.
+const OTHERS: usize = 20;
+
+/// Numbers that one run may skip, because of snapshots that aren't believed.
+const ROOM: u64 = 1000;
+
+/// Looks for what to compare with.
+struct Search<'a> {
+    context: &'a RunContext,
+    layout: &'a Layout,
+    state: &'a Arc<SiteState>,
+    trusted: &'a TrustedKeys,
+    /// The parent in local state, if the store has it.
+    local: Option<LocalSnapshot>,
+}
+
+/// What was found.
+#[derive(Default)]
+struct Best {
+    parent: Option<LocalSnapshot>,
+    /// The newest that is believed, when it is not the parent: its number and its name.
+    newest: Option<(u64, Parent)>,
+    /// The newest that can be read and isn't believed.
+    other: Option<(u64, Parent)>,
+    findings: Vec<Finding>,
+}
+
+impl Best {
+    fn into_chosen(
+        self,
+        layout: &Layout,
+        found: &[Found],
+        listed: Since,
+        before: Vec<Finding>,
+    ) -> Result<Chosen, RepositoryError> {
+        let Self { parent, newest, other, findings } = self;
+        let own = parent.as_ref().map(|parent| parent.manifest.seq);
+        let believed = own.max(newest.as_ref().map(|(seq, _)| *seq));
+        // What isn't believed counts, too, so that no number is there twice, as after the loss of the key; but not where it leaves no room.
+        let room = believed.map_or(LAST_SEQ / 2, |seq| seq.saturating_add(ROOM));
+        let there = found.iter().map(|found| found.key.seq).filter(|seq| *seq <= room).max();
+        let seq = believed.max(there).map_or(Some(1), after).ok_or_else(|| {
+            RepositoryError::damaged(layout.snapshots(), "the number of its newest snapshot is the last there is")
+        })?;
+        let previous = newest.or_else(|| other.filter(|_| parent.is_none())).map(|(_, name)| name);
+        Ok(Chosen { parent, previous, seq, findings: before.into_iter().chain(findings).collect(), listed })
+    }
+}
+
+impl Search<'_> {
+    /// The newest that is believed and whose lists can be had; what is newer and isn't is passed over, and told.
+    async fn among(self, found: &[Found]) -> Result<Best, RepositoryError> {
+        let mut best = Best::default();
+        let mut others = 0;
+        for found in found.iter().rev() {
+            if let Some(local) = self.local.as_ref().filter(|local| local.path == found.path) {
+                best.parent = Some(local.clone());
+                break;
+            }
+            // A commit whose reply was lost, or a crash right after it: its lists are staged.
+            if let Some(staged) = self.state.snapshot(&found.key.id).filter(|staged| staged.path == found.path) {
+                self.state.promote(&found.key.id)?;
+                best.parent = Some(staged);
+                break;
+            }
+            // After one that is believed, what is older serves only if it is here.
+            if best.newest.is_some() || others >= OTHERS || after(found.key.seq).is_none() {
+                continue;
+            }
+            others += 1;
+            let mut name = None;
+            match fetch(self.context, self.layout, self.state, self.trusted, found, &mut name).await {
+                Ok(parent) => {
+                    let seq = found.key.seq;
+                    let note = format!("local state lacked snapshot {seq}; its lists were read from the store");
+                    self.context.progress.event(Event::Note(note));
+                    best.parent = Some(parent);
+                    break;
+                }
+                Err(error) => self.pass_over(&mut best, found, name, error)?,
+            }
         }
-        // What passes must not cost a full snapshot: the next run tries again.
-        Err(error @ (RepositoryError::State { .. } | RepositoryError::Cancelled | RepositoryError::Task)) => Err(error),
-        Err(RepositoryError::Store(error)) if error.kind == StoreErrorKind::Unreachable => Err(error.into()),
-        // As it should be: nothing on this host opens them.
-        Err(error @ (RepositoryError::NoIdentity { .. } | RepositoryError::WrongIdentity { .. })) => {
-            let finding = sealed::lists_unread(newest, &error);
-            context.progress.event(Event::Note(format!("{}: {}", finding.subject, finding.detail)));
-            Ok(full(finding, listed))
-        }
-        Err(RepositoryError::Untrusted { signer, .. }) => {
-            let by = signer.unwrap_or_else(|| "nobody".to_owned());
-            let detail =
-                format!("signed by {by}, which is neither this machine's key nor one of trust.keys: nothing is taken from it");
-            context.progress.event(Event::Note(format!("{}: {detail}", newest.path)));
-            Ok(full(Finding { code: FindingCode::ParentLost, subject: newest.path.as_str().into(), detail }, listed))
-        }
-        Err(error) => {
-            let detail = format!("its manifest or lists can't be read ({}): it is not what this run compares with", error);
-            let finding = Finding { code: FindingCode::ParentLost, subject: newest.path.as_str().into(), detail };
-            Ok(full(finding, listed))
-        }
+        Ok(best)
+    }
+
+    /// Why a snapshot is not what the run compares with. What passes must not cost a full snapshot: the next run tries again.
+    fn pass_over(
+        &self,
+        best: &mut Best,
+        found: &Found,
+        name: Option<Parent>,
+        error: RepositoryError,
+    ) -> Result<(), RepositoryError> {
+        let named = name.map(|name| (found.key.seq, name));
+        let detail = match error {
+            error @ (RepositoryError::State { .. } | RepositoryError::Cancelled | RepositoryError::Task) => return Err(error),
+            RepositoryError::Store(error) if error.kind == StoreErrorKind::Unreachable => return Err(error.into()),
+            // As it should be: nothing on this host opens them.
+            error @ (RepositoryError::NoIdentity { .. } | RepositoryError::WrongIdentity { .. }) => {
+                let finding = sealed::lists_unread(found, &error);
+                self.context.progress.event(Event::Note(format!("{}: {}", finding.subject, finding.detail)));
+                best.newest = named;
+                best.findings.push(finding);
+                return Ok(());
+            }
+            RepositoryError::Untrusted { signer, .. } => {
+                best.other = best.other.take().or(named);
+                let by = signer.unwrap_or_else(|| "nobody".to_owned());
+                format!("signed by {by}, which is neither this machine's key nor one of trust.keys: nothing is taken from it")
+            }
+            error => {
+                best.newest = named;
+                format!("its manifest or lists can't be read ({error}): it is not what this run compares with")
+            }
+        };
+        self.context.progress.event(Event::Note(format!("{}: {detail}", found.path)));
+        best.findings.push(Finding { code: FindingCode::ParentLost, subject: found.path.as_str().into(), detail });
+        Ok(())
     }
 }
 

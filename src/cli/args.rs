@@ -152,7 +152,7 @@ fn age(text: &str) -> Result<std::time::Duration, &'static str> {
 Examples:
   wp-backup-agent verify                          manifests, signatures, their chain, lists, and which packs are there
   wp-backup-agent verify --checksums              and the checksum that the store keeps of each pack
-  wp-backup-agent verify --read=1/30              and one of thirty packs is read, another thirtieth each day
+  wp-backup-agent verify --read=1/30              and one of thirty packs is read, another thirtieth each time
   wp-backup-agent verify --read --identity FILE   and all packs, what is in encrypted ones, too
 Ends with 65 when something is wrong (docs/VERIFY.md).")]
 pub(super) struct VerifyArgs {
@@ -164,7 +164,7 @@ pub(super) struct VerifyArgs {
     /// Also compare the checksum that the store keeps of each pack; nothing is fetched
     #[arg(long, conflicts_with = "read")]
     checksums: bool,
-    /// Also read packs and hash every chunk in them: all, or a share such as 1/30, which changes from day to day
+    /// Also read packs and hash every chunk in them: all, or a share such as 1/30, another each time
     #[arg(long, value_name = "SHARE", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     read: Option<ShareOf>,
     #[command(flatten)]
@@ -175,10 +175,10 @@ pub(super) struct VerifyArgs {
 }
 
 impl VerifyArgs {
-    /// How deep, at this time.
-    pub(super) fn level(&self, now: jiff::Timestamp) -> VerifyLevel {
+    /// How deep.
+    pub(super) fn level(&self) -> VerifyLevel {
         match (self.read, self.checksums) {
-            (Some(ShareOf(of)), _) => VerifyLevel::Read(Share::of_the_day(of, now)),
+            (Some(ShareOf(of)), _) => VerifyLevel::Read(Share::new(of, 0)),
             (None, true) => VerifyLevel::Checksums,
             (None, false) => VerifyLevel::Structure,
         }

@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use rustix::process::{Resource, Rlimit};
 
 use crate::config;
 use crate::daemon::control::Client;
@@ -71,6 +72,8 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(Arguments { global, command }: &Arguments, out: &mut Output) -> Result<Exit, Failure> {
+    // Memory holds passwords, and identities while something is restored. Where this isn't allowed, all goes on without it.
+    let _ = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     logging::init(global.level(matches!(command, Command::Daemon)));
     match command {
         Command::Daemon => daemon::run(global),

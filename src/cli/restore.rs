@@ -9,11 +9,12 @@ use super::output::Output;
 use super::replaced::{Replaced, UnderWay};
 use super::sites::choose_site;
 use super::{restore_files, safety};
-use crate::config::{DatabaseSettings, Identities, Secret, Settings, SiteSettings};
+use crate::config::{DatabaseSettings, Identities, Secret, Settings, SiteSettings, TrustedKeys};
 use crate::database::{Definer, Existing};
 use crate::error::Exit;
 use crate::progress::{Progress, Silent};
 use crate::repository::layout::Layout;
+use crate::repository::sign::SigningKey;
 use crate::restore::{DatabaseOptions, Restore, Selection, TablesRestored};
 use crate::storage;
 
@@ -79,10 +80,12 @@ pub(super) async fn run(settings: &Settings, global: &Global, args: &RestoreArgs
     let made = safety::before(settings, global, &replaced, args, out).await?;
     let under_way = replaced.hold(&settings.daemon.state, args)?;
     if args.of_files.delete {
-        for (site, places, seq) in made {
+        for (site, places, key) in made {
             let layout = Layout::new(site.name.clone());
-            let safety =
-                Restore::open(Arc::clone(&store), layout, &seq.to_string(), Arc::clone(&progress), cancel.clone()).await?;
+            let safety = Restore::open(Arc::clone(&store), layout, &key, Arc::clone(&progress), cancel.clone()).await?;
+            // Made a moment ago, by this machine.
+            let own = SigningKey::load(&settings.daemon.state)?.map(|own| own.public());
+            let safety = safety.trusting(&TrustedKeys::new(own))?;
             restore.also_spare(safety.unlock(&identities), places);
         }
     }

@@ -17,14 +17,14 @@ use crate::daemon::{Agent, run_in_foreground};
 use crate::error::Exit;
 use crate::restore::Place;
 
-/// Makes a snapshot of each site that the restore replaces something of, and names it. What of the site is replaced, and the snapshot's number.
+/// Makes a snapshot of each site that the restore replaces something of, and names it. What of the site is replaced, and the snapshot's key.
 pub(super) async fn before<'s>(
     settings: &Settings,
     global: &Global,
     replaced: &Replaced<'s>,
     args: &RestoreArgs,
     out: &mut Output,
-) -> Result<Vec<(&'s SiteSettings, Vec<Place>, u64)>, Failure> {
+) -> Result<Vec<(&'s SiteSettings, Vec<Place>, String)>, Failure> {
     let mut made = Vec::new();
     if args.of_files.no_safety_snapshot || args.of_files.dry_run {
         return Ok(made);
@@ -44,7 +44,7 @@ pub(super) async fn before<'s>(
             _ => format!("; {} not captured, `snapshots show {}` says what", format::plural(findings, "thing"), snapshot.seq),
         };
         out.note(format!("safety snapshot: {}{lacks}", snapshot.seq));
-        made.push((*site, places.clone(), snapshot.seq));
+        made.push((*site, places.clone(), snapshot.key.clone()));
     }
     Ok(made)
 }

@@ -102,10 +102,18 @@ fn described(manifest: &Manifest) -> Vec<(&'static str, String)> {
         ("database", format!("{} tables, {} rows, {} of SQL", counts.tables, counts.rows, bytes(counts.sql_bytes))),
         ("server", format!("{} {} ({})", manifest.server.flavour, manifest.server.version, manifest.server.consistency)),
         ("uploaded", format!("{} in {} packs", bytes(manifest.uploaded.bytes), manifest.uploaded.packs)),
-        ("needs", format!("{} packs, {} stored", manifest.packs.len(), bytes(manifest.packs.iter().map(|p| p.size).sum()))),
+        (
+            "needs",
+            format!(
+                "{} packs, {} stored",
+                manifest.packs.len(),
+                bytes(manifest.packs.iter().fold(0, |sum: u64, pack| sum.saturating_add(pack.size)))
+            ),
+        ),
         ("encryption", encryption(manifest)),
         ("parent", manifest.parent.as_ref().map_or_else(|| "none: a full snapshot".to_owned(), |p| p.key.clone())),
         ("made by", manifest.tool.clone()),
+        ("signed by", manifest.signer.map_or_else(|| "nobody".to_owned(), |key| key.to_string())),
     ];
     for tree in &manifest.trees {
         lines.push(("tree", format!("{}: {} entries, {}", tree.name.as_str(), tree.entries, bytes(tree.bytes))));

@@ -25,6 +25,8 @@ pub const EVERY: Duration = Duration::from_secs(600);
 
 /// One of a million packs is below this.
 pub(super) const LIMIT: u64 = 256 << 20;
+/// Of the newest checkpoints, how many are looked at for one that can be used.
+const LOOKED_AT: usize = 20;
 /// Read of a pack's end at first: most tables of contents are shorter.
 const END: u64 = 128 << 10;
 
@@ -150,36 +152,45 @@ pub async fn newest(
     layout: &Layout,
     trusted: &TrustedKeys,
 ) -> Result<(SystemTime, Option<Checkpoint>), RepositoryError> {
-    let (mut newest, mut after, mut clock): (Option<Listed>, Option<String>, _) = (None, None, None);
+    let (mut all, mut after, mut clock): (Vec<Listed>, Option<String>, _) = (Vec::new(), None, None);
     loop {
         let page = store.list(&layout.checkpoints(), after.as_deref()).await?;
         clock = clock.or(page.clock);
         after = page.objects.last().map(|object| object.key.clone());
-        let latest = page.objects.into_iter().filter(|object| object.key.ends_with(".json")).max_by_key(|object| object.modified);
-        newest = newest.into_iter().chain(latest).max_by_key(|object| object.modified);
+        all.extend(page.objects.into_iter().filter(|object| layout.parse_checkpoint(&object.key).is_some()));
+        // Only the newest matter, and whoever can write to the store may have put any number there.
+        all.sort_by_key(|object| std::cmp::Reverse(object.modified));
+        all.truncate(LOOKED_AT);
         if !page.more || after.is_none() {
             break;
         }
     }
     let now = clock.unwrap_or_else(SystemTime::now);
-    let Some(found) = newest else { return Ok((now, None)) };
-    if !Rules::default().trusts_checkpoint(now.duration_since(found.modified).unwrap_or_default()) {
-        return Ok((now, None));
-    }
-    let bytes = store.get(&found.key, LIMIT).await?;
-    let read = || {
-        let checkpoint = Checkpoint::parse(&bytes, &found.key)?;
-        sign::accept(trusted, sign::signer(Kind::Checkpoint, &bytes, &found.key)?, &found.key)?;
-        Ok::<_, RepositoryError>(checkpoint)
-    };
-    let checkpoint = match read() {
-        Ok(checkpoint) => checkpoint,
-        Err(error) => {
-            tracing::warn!(key = found.key, %error, "a checkpoint is not used");
-            return Ok((now, None));
+    let young = |object: &Listed| Rules::default().trusts_checkpoint(now.duration_since(object.modified).unwrap_or_default());
+    for found in all.iter().filter(|object| young(object)) {
+        match read(store, layout, &found.key, trusted).await {
+            Ok(checkpoint) => return Ok((now, Some(checkpoint))),
+            Err(RepositoryError::Store(error)) if matches!(error.kind, StoreErrorKind::Unreachable | StoreErrorKind::Denied) => {
+                return Err(error.into());
+            }
+            // One that can't be used must not hide an older one that can.
+            Err(error) => tracing::warn!(key = found.key, %error, "a checkpoint is not used"),
         }
-    };
-    Ok((now, (checkpoint.format == FORMAT && checkpoint.site == layout.site().as_str()).then_some(checkpoint)))
+    }
+    Ok((now, None))
+}
+
+/// A checkpoint, if it is signed by one of these keys.
+async fn read(store: &dyn Store, layout: &Layout, key: &str, trusted: &TrustedKeys) -> Result<Checkpoint, RepositoryError> {
+    let bytes = store.get(key, LIMIT).await?;
+    let checkpoint = Checkpoint::parse(&bytes, key)?;
+    sign::accept(trusted, sign::signer(Kind::Checkpoint, &bytes, key)?, key)?;
+    let right = checkpoint.format == FORMAT && checkpoint.site == layout.site().as_str();
+    if right && layout.parse_checkpoint(key) == Some(checkpoint.id) {
+        Ok(checkpoint)
+    } else {
+        Err(RepositoryError::damaged(key, "it is not the checkpoint that its key names"))
+    }
 }
 
 /// The table of contents of a pack in the store.

@@ -84,11 +84,12 @@ impl serde::Serialize for Reason {
 /// however many they are, takes its place; the periods counted are the latest that have any.
 pub fn decide(keep: &Keep, snapshots: &[Candidate], now: SystemTime) -> Vec<BTreeSet<Reason>> {
     let mut reasons = vec![BTreeSet::new(); snapshots.len()];
-    let newest = snapshots.iter().map(|snapshot| snapshot.seq).max();
-    // One that isn't trusted may have any number.
-    let newest_trusted = snapshots.iter().filter(|snapshot| !snapshot.suspect).map(|snapshot| snapshot.seq).max();
+    // One that isn't trusted may have any number: it is the newest only where none is.
+    let newest_of = |suspect: bool| snapshots.iter().filter(|s| s.suspect == suspect).map(|s| s.seq).max();
+    let trusted = newest_of(false);
+    let (newest, suspect) = if trusted.is_some() { (trusted, false) } else { (newest_of(true), true) };
     for (snapshot, reasons) in snapshots.iter().zip(&mut reasons) {
-        if Some(snapshot.seq) == newest || (Some(snapshot.seq) == newest_trusted && !snapshot.suspect) {
+        if Some(snapshot.seq) == newest && snapshot.suspect == suspect {
             reasons.insert(Reason::Newest);
         }
         // One from the future is young.
@@ -229,7 +230,7 @@ mod tests {
         let reasons = decide(&Keep { last: 1, ..Keep::default() }, &all, at(100));
         assert!(reasons[0].is_empty());
         assert!(reasons[1].contains(&Reason::Newest) && reasons[1].contains(&Reason::Last));
-        assert!(reasons[2].contains(&Reason::Newest));
+        assert!(!reasons[2].contains(&Reason::Newest));
     }
 
     fn histories() -> impl Strategy<Value = Vec<Candidate>> {
@@ -241,11 +242,12 @@ mod tests {
         #[test]
         fn the_newest_and_the_young_stay_and_a_second_time_changes_nothing(keep in keeps(), all in histories(), now in 0u64..25_000) {
             let reasons = decide(&keep, &all, at(now));
-            let newest = all.iter().map(|s| s.seq).max();
+            let trusted = all.iter().filter(|s| !s.suspect).map(|s| s.seq).max();
+            let newest = trusted.or(all.iter().map(|s| s.seq).max());
             let mut left = Vec::new();
             for (snapshot, reasons) in all.iter().zip(&reasons) {
                 let young = keep.within.is_some_and(|within| snapshot.modified + within >= at(now));
-                prop_assert!(!reasons.is_empty() || (Some(snapshot.seq) != newest && !young));
+                prop_assert!(!reasons.is_empty() || ((Some(snapshot.seq) != newest || snapshot.suspect) && !young));
                 if !reasons.is_empty() {
                     left.push(*snapshot);
                 }

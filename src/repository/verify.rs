@@ -23,6 +23,7 @@ use super::ids::PackName;
 use super::layout::Layout;
 use super::manifest::Parent;
 use super::prune::Amount;
+use super::sign::SigningKey;
 use crate::config::{Identities, PublicKey, TrustedKeys};
 use crate::storage::Store;
 
@@ -64,16 +65,11 @@ impl Share {
     /// All packs.
     pub const ALL: Self = Self { of: 1, turn: 0 };
 
-    /// One of `of` shares: which, the turn says, such as the number of the day. `of` is 1 at least.
+    /// One of `of` shares: which, the turn says. `of` is 1 at least.
     pub fn new(of: u32, turn: u64) -> Self {
         let of = of.max(1);
         // Less than `of`.
         Self { of, turn: (turn % u64::from(of)) as u32 }
-    }
-
-    /// One of `of` shares, another each day (UTC).
-    pub fn of_the_day(of: u32, now: jiff::Timestamp) -> Self {
-        Self::new(of, now.as_second().max(0).unsigned_abs() / 86_400)
     }
 
     /// Whether a pack is of this share. Packs' names are hashes, so shares are even.
@@ -222,10 +218,6 @@ impl Report {
         self.fault_count == 0
     }
 
-    fn rolled_back(&self) -> bool {
-        self.faults.iter().any(|fault| fault.kind == FaultKind::RolledBack)
-    }
-
     fn fault(&mut self, fault: Fault) {
         self.fault_count += 1;
         if self.faults.len() < TOLD {
@@ -253,6 +245,8 @@ pub struct Verify {
     pub layout: Layout,
     /// Who is believed.
     pub trusted: TrustedKeys,
+    /// This machine's own key, if it backs up itself: where nobody else is trusted by name, what others say of packs counts for nothing.
+    pub own: Option<PublicKey>,
     /// What opens sealed packs; without it their bytes are hashed all the same, but nothing in them is read.
     pub identities: Identities,
     /// How deep.
@@ -283,11 +277,20 @@ impl Verify {
     pub async fn run_and_keep(mut self, state: &Path) -> Result<(Report, Result<(), RepositoryError>), RepositoryError> {
         let site = self.layout.site().clone();
         let mut record = Record::load(state, &site);
+        self.own = SigningKey::load(state).ok().flatten().map(|key| key.public());
         (self.seen, self.known_bad) = (record.newest.clone(), record.bad_packs.clone());
+        if let Level::Read(share) = &mut self.level {
+            *share = Share::new(share.of(), record.turn);
+        }
         let report = self.run().await?;
         record.take(&report, jiff::Timestamp::now());
         let kept = record.save(state, &site);
         Ok((report, kept))
+    }
+
+    /// Whether what a manifest of this signer says of packs and lists is looked at.
+    fn is_counted(&self, signer: Option<PublicKey>) -> bool {
+        !self.trusted.is_empty() || self.own.is_none() || self.own == signer
     }
 
     fn go_on(&self) -> Result<(), RepositoryError> {
@@ -297,10 +300,10 @@ impl Verify {
 
 /// Whether an error is of the object that was read, and not of the way to it.
 fn is_of_the_object(error: &RepositoryError) -> bool {
-    use crate::storage::StoreErrorKind::{Damaged, NotFound, TooLarge};
+    use crate::storage::StoreErrorKind::{Damaged, NotFound, Other, TooLarge};
     match error {
         RepositoryError::Damaged { .. } | RepositoryError::Newer { .. } | RepositoryError::Untrusted { .. } => true,
-        RepositoryError::Store(error) => matches!(error.kind, NotFound | Damaged(_) | TooLarge(_)),
+        RepositoryError::Store(error) => matches!(error.kind, NotFound | Damaged(_) | TooLarge(_) | Other(_)),
         _ => false,
     }
 }

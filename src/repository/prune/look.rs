@@ -13,7 +13,7 @@ use super::super::manifest::FORMAT;
 use super::super::pruned::{Dropped, Note};
 use super::super::retention::{self, Candidate, Reason};
 use super::super::reuse::{Rules, Since};
-use super::super::sign;
+use super::super::sign::{self, Kind};
 use super::super::snapshots::{self, Found, Stored};
 use super::{Amount, Judged, Plan, PruneError};
 use crate::config::{Keep, TrustedKeys};
@@ -58,6 +58,8 @@ struct Seen {
     named: HashSet<PackName>,
     held: Vec<String>,
     old: Vec<String>,
+    /// The keys of the manifests that those that are there follow.
+    before: HashSet<String>,
 }
 
 impl Seen {
@@ -75,13 +77,21 @@ impl Look<'_> {
     pub(super) async fn plan(self) -> Result<Plan, PruneError> {
         let (objects, now) = self.all(&self.layout.snapshots()).await?;
         let now = now.ok_or_else(|| PruneError::NoClock { store: self.store.url() })?;
-        let mut seen = Seen { now, needed: HashSet::new(), named: HashSet::new(), held: Vec::new(), old: Vec::new() };
+        let mut seen = Seen {
+            now,
+            needed: HashSet::new(),
+            named: HashSet::new(),
+            held: Vec::new(),
+            old: Vec::new(),
+            before: HashSet::new(),
+        };
         let snapshots = self.snapshots(objects, &mut seen).await?;
         let oldest = snapshots.iter().filter(|judged| !judged.reasons.is_empty()).map(|judged| judged.found.key.seq).min();
         let (old_notes, mut earlier) = self.notes(&mut seen).await?;
-        // A gap below the oldest snapshot is no gap.
+        // A gap below the oldest snapshot is no gap, but for what that says that it follows.
         earlier.retain(|dropped| {
-            self.layout.parse_snapshot(&dropped.key).is_some_and(|key| oldest.is_some_and(|oldest| key.seq > oldest))
+            let named = seen.before.contains(&dropped.key);
+            named || self.layout.parse_snapshot(&dropped.key).is_some_and(|key| oldest.is_some_and(|oldest| key.seq > oldest))
         });
         self.checkpoints(&mut seen).await?;
         let (packs, needed, waiting) = self.packs(&seen).await?;
@@ -129,7 +139,9 @@ impl Look<'_> {
                 Ok(Some(stored)) => {
                     seen.needed.extend(stored.manifest.packs.iter().map(|pack| pack.name));
                     unknown.push(false);
-                    suspect.push(sign::accept(self.trusted, stored.signer, &found.path).is_err());
+                    seen.before
+                        .extend(stored.manifest.parent.iter().chain(&stored.manifest.previous).map(|before| before.key.clone()));
+                    suspect.push(self.is_suspect(&stored, &found));
                 }
                 Err(RepositoryError::Newer { .. }) => {
                     seen.hold(&found.path, "was made by a newer agent");
@@ -152,7 +164,14 @@ impl Look<'_> {
         Ok(there.into_iter().zip(reasons).zip(unknown).map(judge).collect())
     }
 
-    /// The keys of old notes, and what they say was dropped.
+    /// Signed by nobody that is trusted; or signed well, but put there long after it was made: one that was dropped, put back by whoever has kept it.
+    fn is_suspect(&self, stored: &Stored, found: &Found) -> bool {
+        let made = SystemTime::from(stored.manifest.times.finished);
+        let put_back = stored.signer.is_some() && made.checked_add(self.rules.list).is_some_and(|latest| found.modified > latest);
+        put_back || sign::accept(self.trusted, stored.signer, &found.path).is_err()
+    }
+
+    /// The keys of old notes, and what they say was dropped. One that isn't believed keeps packs while it is young, and says nothing else.
     async fn notes(&self, seen: &mut Seen) -> Result<(Vec<String>, Vec<Dropped>), RepositoryError> {
         let (mut old, mut earlier) = (Vec::new(), Vec::new());
         for object in self.all(&self.layout.pruned()).await?.0 {
@@ -170,6 +189,8 @@ impl Look<'_> {
                         seen.named.extend(note.packs);
                     }
                 }
+                // It stays where it is: carried on in a note of this prune, it would be believed.
+                Ok(note) if !self.believes(&note, &bytes, &object.key) => {}
                 Ok(note) => {
                     old.push(object.key);
                     earlier.extend(note.dropped.into_iter().chain(note.earlier));
@@ -181,6 +202,11 @@ impl Look<'_> {
         earlier.sort_by(|a, b| a.key.cmp(&b.key));
         earlier.dedup();
         Ok((old, earlier))
+    }
+
+    fn believes(&self, note: &Note, bytes: &[u8], key: &str) -> bool {
+        let signer = sign::signer(Kind::Note, bytes, key).and_then(|signer| sign::accept(self.trusted, signer, key));
+        signer.is_ok() && note.site == self.layout.site().as_str() && self.layout.parse_note(key) == Some(note.id)
     }
 
     async fn checkpoints(&self, seen: &mut Seen) -> Result<(), RepositoryError> {

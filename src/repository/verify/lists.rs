@@ -20,7 +20,7 @@ type Known = Result<Box<[u32]>, String>;
 /// Pieces that were read: which packs each names, by number, or what is wrong with it.
 #[derive(Default)]
 pub(super) struct Lists {
-    pieces: HashMap<(ChunkId, PackName), Known>,
+    pieces: HashMap<(ChunkId, PackName, (u64, u64), u64), Known>,
     numbers: HashMap<PackName, u32>,
     names: Vec<PackName>,
 }
@@ -57,7 +57,8 @@ impl Lists {
                     detail,
                     snapshots: Some((manifest.seq, manifest.seq)),
                 };
-                if !self.pieces.contains_key(&(piece.id, piece.pack)) {
+                let place = (piece.id, piece.pack, piece.frame, piece.at);
+                if !self.pieces.contains_key(&place) {
                     let known = match self.read(&mut reader, of, piece, &packs).await {
                         Ok(named) => Ok(named),
                         Err(RepositoryError::NoIdentity { .. } | RepositoryError::WrongIdentity { .. }) => {
@@ -76,9 +77,9 @@ impl Lists {
                         Err(error) => return Err(error),
                     };
                     report.list_pieces += 1;
-                    self.pieces.insert((piece.id, piece.pack), known);
+                    self.pieces.insert(place, known);
                 }
-                match self.pieces.get(&(piece.id, piece.pack)) {
+                match self.pieces.get(&place) {
                     Some(Err(detail)) => report.fault(fault(detail.clone())),
                     Some(Ok(named)) => {
                         let lacks = named

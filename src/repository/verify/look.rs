@@ -67,9 +67,18 @@ impl Look<'_> {
             };
             self.report.signed_by(stored.signer);
             if let Err(error) = sign::accept(&self.verify.trusted, stored.signer, &found.path) {
+                // What it says of packs and lists is nobody's.
                 self.fault(FaultKind::Untrusted, &found.path, reason(&error), Some(found.key.seq));
+                unread.insert(found.path.clone());
+                continue;
             }
             links.push(link(&stored));
+            if !self.verify.is_counted(stored.signer) {
+                let what =
+                    "the packs and lists of snapshots that are signed by others than this machine: name their keys in trust.keys";
+                self.report.not_looked_at(what.to_owned());
+                continue;
+            }
             self.take(&mut site, &found.path, &stored.manifest);
             lists.check(self.verify, &found.path, &stored.manifest, self.report).await?;
         }
@@ -86,22 +95,26 @@ impl Look<'_> {
                 None,
             );
         }
-        self.rolled_back(&links, &dropped, &unread);
-        self.report.newest = links.last().map(|link| Parent { key: link.key.clone(), blake3: link.blake3.clone() });
+        self.report.newest = self.newest(&links, &dropped);
         Ok(site)
     }
 
-    /// What the verify before saw must be there, or in a note: who can delete the newest snapshots leaves no gap.
-    fn rolled_back(&mut self, links: &[Link], dropped: &HashSet<(String, String)>, unread: &HashSet<String>) {
-        let Some(seen) = &self.verify.seen else { return };
+    /// The newest that is believed. What the verify before saw must be there, or in a note: who can delete the newest snapshots leaves no gap. Where it
+    /// isn't, it is what the next verify looks for, too: until someone has looked.
+    fn newest(&mut self, links: &[Link], dropped: &HashSet<(String, String)>) -> Option<Parent> {
+        let newest = links.last().map(|link| Parent { key: link.key.clone(), blake3: link.blake3.clone() });
+        let Some(seen) = self.verify.seen.clone() else { return newest };
         let seq = self.verify.layout.parse_snapshot(&seen.key).map(|key| key.seq);
+        // Retention has come past it, and needs no note any more.
+        let below = links.first().is_some_and(|oldest| seq.is_some_and(|seq| seq < oldest.seq));
         let detail = match links.iter().find(|link| link.key == seen.key) {
-            Some(link) if link.blake3 == seen.blake3 => return,
+            Some(link) if link.blake3 == seen.blake3 => return newest,
             Some(_) => "it is another than the verify before saw",
-            None if unread.contains(&seen.key) || dropped.contains(&(seen.key.clone(), seen.blake3.clone())) => return,
-            None => "it was the newest when the verify before looked, and it is gone",
+            None if below || dropped.contains(&(seen.key.clone(), seen.blake3.clone())) => return newest,
+            None => "it was the newest when the verify before looked, and it is gone, or can't be read",
         };
         self.fault(FaultKind::RolledBack, &seen.key, detail.to_owned(), seq);
+        Some(seen)
     }
 
     /// Counts a manifest's packs in.

@@ -26,6 +26,9 @@ pub struct Record {
     /// The newest snapshot that the last one saw.
     #[serde(default)]
     pub newest: Option<Parent>,
+    /// How many verifies have read a share of the packs: which share is the next one's.
+    #[serde(default)]
+    pub turn: u64,
     /// Packs that are missing or bad, as far as snapshots need them.
     #[serde(default)]
     pub bad_packs: BTreeSet<PackName>,
@@ -68,9 +71,9 @@ impl Record {
         let first = report.faults.iter().take(KEPT).cloned().collect();
         let verified = Verified { finished, share: report.share, snapshots: report.snapshots, faults: report.fault_count, first };
         self.levels.insert(report.level.clone(), verified);
-        // What was rolled back is told until someone has looked: the newest that was seen stays.
-        if !report.rolled_back() {
-            self.newest = report.newest.clone();
+        self.newest = report.newest.clone();
+        if report.share.is_some() {
+            self.turn = self.turn.wrapping_add(1);
         }
         self.bad_packs = report.bad_packs.clone();
     }
