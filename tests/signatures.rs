@@ -251,3 +251,66 @@ fn openssl_verifies_it_as_the_docs_say() {
     .unwrap();
     assert!(!run(&script).status.success());
 }
+
+#[test]
+fn what_someone_puts_into_the_store_stops_neither_runs_nor_restores() {
+    let bench = Bench::new();
+    bench.snapshot(1);
+    for (place, content) in [
+        ("snapshots/9999999999-20261127T000000Z-0000000000000001.json", "{}"),
+        ("snapshots/9999999998-20261127T000000Z-0000000000000002.json", "no JSON at all"),
+        ("checkpoints/20261127T000000Z-0000000000000001.json", "{}"),
+        ("checkpoints/anything.json", "{}"),
+    ] {
+        let path = bench.store().join("blog").join(place);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    // With its local state, and without it.
+    for seq in [2, 3] {
+        let output = bench.agent.run(&["run-now", "--foreground"]);
+        assert!([0, 3].contains(&output.status.code().unwrap()), "{}", text(&output));
+        assert!(bench.restore(&seq.to_string()).status.success());
+        let manifest = bench.agent.ok(&["snapshots", "show", &seq.to_string(), "--json"]);
+        let manifest: Value = serde_json::from_str(&manifest).unwrap();
+        assert!(manifest["parent"].is_object(), "{manifest}");
+        fs::remove_dir_all(bench.agent.path("state/blog")).unwrap();
+    }
+}
+
+/// As if all had been written at one time, long ago.
+fn age(store: &std::path::Path) {
+    let then = std::time::SystemTime::now() - std::time::Duration::from_secs(9 * 86_400);
+    for entry in walkdir::WalkDir::new(store).into_iter().map(Result::unwrap).filter(|entry| entry.file_type().is_file()) {
+        fs::File::options().write(true).open(entry.path()).unwrap().set_modified(then).unwrap();
+    }
+}
+
+#[test]
+fn an_old_note_explains_what_it_explained_and_a_forged_one_never_does() {
+    let bench = Bench::new();
+    for n in 1..=5 {
+        bench.snapshot(n);
+    }
+    bench.trust(&[&bench.key()]);
+    bench.agent.ok(&["prune", "--keep-last", "3"]);
+    age(&bench.store());
+    bench.agent.ok(&["prune", "--keep-last", "3"]);
+    assert_eq!(bench.kinds(), [""; 0], "the oldest names one that is gone");
+
+    // Someone takes one away, and says that retention did.
+    let taken = &bench.manifests()[1];
+    let (key, hash) = (taken.strip_prefix(bench.store()).unwrap().display().to_string(), blake3::hash(&fs::read(taken).unwrap()));
+    let note = serde_json::json!({"format": 1, "site": "blog", "id": "0000000000000009", "at": "2026-11-01T00:00:00Z", "tool": "t",
+        "dropped": [{"key": key, "blake3": hash.to_hex().as_str()}], "packs": []});
+    fs::write(bench.store().join("blog/pruned/20261101T000000Z-0000000000000009.json"), note.to_string()).unwrap();
+    fs::remove_file(taken).unwrap();
+    age(&bench.store());
+    for keep in ["2", "1"] {
+        assert!(bench.kinds().contains(&"missing".to_owned()));
+        bench.snapshot(6);
+        age(&bench.store());
+        bench.agent.ok(&["prune", "--keep-last", keep, "--keep-within", "30d"]);
+    }
+    assert!(bench.kinds().contains(&"missing".to_owned()));
+}
