@@ -55,7 +55,7 @@ fn a_lost_state_goes_on_from_the_store() {
     small_site::make(&server, "blog", content.path());
     let agent = Agent::new(&server, "blog", content.path(), &Store::S3(&s3));
     agent.snapshot();
-    std::fs::remove_dir_all(agent.path("state")).unwrap();
+    std::fs::remove_dir_all(agent.path("state/blog")).unwrap();
     s3.forget_requests();
     agent.snapshot();
     assert!(s3.requests().iter().all(|r| r.method != "PUT" || !r.key.contains("/packs/")), "{:?}", s3.requests());
