@@ -1,7 +1,7 @@
 //! Packs that the parent needs and the store has no more, or at another size: once a week the store is asked; and those that a verify on this
 //! machine found bad. What was in them is read and sent again, so that snapshots from this one on are whole.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,6 +13,7 @@ use crate::repository::draft::{DraftChunk, DraftPlace};
 use crate::repository::entry::{ChunkRef, Finding, FindingCode};
 use crate::repository::ids::PackName;
 use crate::repository::layout::Layout;
+use crate::repository::lost_packs::{Lost, lost};
 use crate::repository::manifest::PackInfo;
 use crate::repository::state::{LocalSnapshot, SiteState};
 use crate::storage::{Store, StoreErrorKind};
@@ -77,7 +78,7 @@ async fn asked<'p>(
         return Ok(Vec::new());
     }
     let lost = match lost(store, layout, packs).await {
-        Ok(lost) => lost,
+        Ok(lost) => lost.into_iter().map(|(pack, how)| (pack, why(pack, how))).collect(),
         Err(error) if error.kind == StoreErrorKind::Denied => {
             progress.event(Event::Note(format!("whether packs are missing can't be asked: {}", render(&error))));
             Vec::new()
@@ -91,29 +92,9 @@ async fn asked<'p>(
     Ok(lost)
 }
 
-/// Which of these packs the store hasn't as they were sent, and why. One LIST for each thousand packs there are.
-async fn lost<'p>(
-    store: &dyn Store,
-    layout: &Layout,
-    packs: &'p [PackInfo],
-) -> Result<Vec<(&'p PackInfo, String)>, crate::storage::StoreError> {
-    let mut wanted: HashMap<String, &PackInfo> = packs.iter().map(|pack| (layout.pack(pack), pack)).collect();
-    let (mut lost, mut after) = (Vec::new(), None::<String>);
-    while !wanted.is_empty() {
-        let page = store.list(&layout.packs(), after.as_deref()).await?;
-        for object in &page.objects {
-            if let Some(pack) = wanted.remove(&object.key)
-                && pack.size != object.size
-            {
-                lost.push((pack, format!("it has {} bytes in the store, and was sent with {}", object.size, pack.size)));
-            }
-        }
-        after = page.objects.last().map(|object| object.key.clone());
-        if !page.more || after.is_none() {
-            break;
-        }
+fn why(pack: &PackInfo, how: Lost) -> String {
+    match how {
+        Lost::Gone => "it is not in the store any more".to_owned(),
+        Lost::Size(size) => format!("it has {size} bytes in the store, and was sent with {}", pack.size),
     }
-    lost.extend(wanted.into_values().map(|pack| (pack, "it is not in the store any more".to_owned())));
-    lost.sort_by_key(|(pack, _)| pack.name);
-    Ok(lost)
 }

@@ -7,6 +7,7 @@ use toml::Spanned;
 use super::error::ConfigError;
 use super::origin::{Origin, Origins};
 use super::raw::{RawConfig, RawDaemon, RawSite};
+use super::schedule::Schedule;
 use super::source::Source;
 use super::trees::{TreeName, captured_of_root};
 use super::{DaemonSettings, Settings, SiteName, SiteSettings, StoreSettings, check_site, check_store, encryption, trusted};
@@ -111,6 +112,25 @@ impl Check<'_> {
     /// Notes that the file gives a value.
     pub(super) fn given<T>(&mut self, site: Option<&SiteName>, key: &'static str, value: &Spanned<T>) {
         self.origins.note(site, key, Origin::Given { line: self.source.line(&value.span()) });
+    }
+
+    /// The schedule of a job beside backups, which must have one. `advice` says what it could be.
+    pub(super) fn job_schedule(
+        &mut self,
+        site: &SiteName,
+        key: &'static str,
+        given: Option<&Spanned<String>>,
+        time_zone: Option<&str>,
+        advice: &str,
+    ) -> Result<String, ConfigError> {
+        let Some(schedule) = given else {
+            return Err(self.absent(key, &format!("missing for site {site}"), advice));
+        };
+        self.given(Some(site), key, schedule);
+        match Schedule::parse(schedule.get_ref(), time_zone) {
+            Ok(_) => Ok(schedule.get_ref().clone()),
+            Err(source) => Err(ConfigError::Schedule { at: self.source.at(key, &schedule.span()), source: Box::new(source) }),
+        }
     }
 
     /// An error about a value that is written.

@@ -7,7 +7,6 @@ use toml::Spanned;
 use super::check::Check;
 use super::error::ConfigError;
 use super::raw::RawPrune;
-use super::schedule::Schedule;
 use super::{PruneSettings, SiteName};
 
 /// How many snapshots retention keeps. A count of 0 is a rule that isn't given.
@@ -54,13 +53,8 @@ pub(super) fn prune(
     const SCHEDULE: &str = "site.prune.schedule";
     const WITHIN: &str = "site.prune.keep_within";
     let Some(raw) = raw else { return Ok(None) };
-    let Some(schedule) = &raw.schedule else {
-        return Err(check.absent(SCHEDULE, &format!("missing for site {site}"), "say when to prune, such as \"15 5 * * *\""));
-    };
-    check.given(Some(site), SCHEDULE, schedule);
-    if let Err(source) = Schedule::parse(schedule.get_ref(), time_zone) {
-        return Err(ConfigError::Schedule { at: check.source.at(SCHEDULE, &schedule.span()), source: Box::new(source) });
-    }
+    let schedule =
+        check.job_schedule(site, SCHEDULE, raw.schedule.as_ref(), time_zone, "say when to prune, such as \"15 5 * * *\"")?;
     let mut count = |key: &'static str, value: &Option<Spanned<u32>>| {
         if let Some(value) = value {
             check.given(Some(site), key, value);
@@ -86,7 +80,7 @@ pub(super) fn prune(
         let advice = "give one of keep_within, keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly";
         return Err(check.absent("site.prune", &format!("nothing of site {site} would be kept but the newest"), advice));
     }
-    Ok(Some(PruneSettings { schedule: schedule.get_ref().clone(), keep }))
+    Ok(Some(PruneSettings { schedule, keep }))
 }
 
 #[cfg(test)]

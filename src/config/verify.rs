@@ -6,7 +6,6 @@ use super::SiteName;
 use super::check::Check;
 use super::error::ConfigError;
 use super::raw::RawVerify;
-use super::schedule::Schedule;
 use super::settings::VerifySettings;
 
 /// Of so many packs one is read each time, unless told otherwise.
@@ -35,13 +34,8 @@ pub(super) fn verify(
     const SCHEDULE: &str = "site.verify.schedule";
     const SHARE: &str = "site.verify.share";
     let Some(raw) = raw else { return Ok(None) };
-    let Some(schedule) = &raw.schedule else {
-        return Err(check.absent(SCHEDULE, &format!("missing for site {site}"), "say when to verify, such as \"45 4 * * *\""));
-    };
-    check.given(Some(site), SCHEDULE, schedule);
-    if let Err(source) = Schedule::parse(schedule.get_ref(), time_zone) {
-        return Err(ConfigError::Schedule { at: check.source.at(SCHEDULE, &schedule.span()), source: Box::new(source) });
-    }
+    let schedule =
+        check.job_schedule(site, SCHEDULE, raw.schedule.as_ref(), time_zone, "say when to verify, such as \"45 4 * * *\"")?;
     let depth = raw.level.as_ref().map_or(Depth::default(), |level| *level.get_ref());
     let share = match &raw.share {
         None => DEFAULT_SHARE,
@@ -60,5 +54,5 @@ pub(super) fn verify(
             }
         }
     };
-    Ok(Some(VerifySettings { schedule: schedule.get_ref().clone(), depth, share }))
+    Ok(Some(VerifySettings { schedule, depth, share }))
 }

@@ -12,8 +12,8 @@ use super::schedule::Scheduler;
 use super::state::{StateDir, StateError};
 use super::verifying::{Verifier, Verifying};
 use super::{Runner, notify};
-use crate::config::Settings;
 use crate::config::schedule::{Schedule, ScheduleError};
+use crate::config::{Settings, SiteSettings};
 use crate::error::{Exit, Explain};
 
 /// The daemon can't start.
@@ -54,6 +54,12 @@ impl Explain for ServiceError {
     }
 }
 
+/// A schedule of a site, in its time zone.
+fn schedule(site: &SiteSettings, cron: &str) -> Result<Schedule, ServiceError> {
+    Schedule::parse(cron, site.time_zone.as_deref())
+        .map_err(|source| ServiceError::Schedule { site: site.name.to_string(), source })
+}
+
 /// Serves until `stop`. A run under way is then cancelled and waited for.
 pub async fn serve(
     settings: &Settings,
@@ -66,9 +72,7 @@ pub async fn serve(
     let state = StateDir::open(&settings.daemon.state)?;
     let mut sites = Vec::new();
     for site in &settings.sites {
-        let parse = |cron: &String| Schedule::parse(cron, site.time_zone.as_deref());
-        let schedule = site.schedule.as_ref().map(parse).transpose();
-        let schedule = schedule.map_err(|source| ServiceError::Schedule { site: site.name.to_string(), source })?;
+        let schedule = site.schedule.as_ref().map(|cron| schedule(site, cron)).transpose()?;
         sites.push((Arc::new(site.clone()), schedule, state.site(&site.name)?));
     }
     let socket = Socket::bind(&settings.daemon.socket, settings.daemon.socket_group.as_deref()).await?;
@@ -84,16 +88,14 @@ pub async fn serve(
     let mut pruning = Pruning::new(queue.clone(), pruner, Arc::clone(&clock), stop.clone());
     for (site, _, dir) in &sites {
         if let Some(prune) = &site.prune {
-            let schedule = Schedule::parse(&prune.schedule, site.time_zone.as_deref());
-            let schedule = schedule.map_err(|source| ServiceError::Schedule { site: site.name.to_string(), source })?;
+            let schedule = schedule(site, &prune.schedule)?;
             pruning.add(site.name.clone(), dir, schedule, prune.keep)?;
         }
     }
     let mut verifying = Verifying::new(verifier, Arc::clone(&clock), stop.clone());
     for (site, _, dir) in &sites {
         if let Some(verify) = &site.verify {
-            let schedule = Schedule::parse(&verify.schedule, site.time_zone.as_deref());
-            let schedule = schedule.map_err(|source| ServiceError::Schedule { site: site.name.to_string(), source })?;
+            let schedule = schedule(site, &verify.schedule)?;
             verifying.add(site, verify, dir, schedule)?;
         }
     }

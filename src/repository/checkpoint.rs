@@ -181,7 +181,12 @@ pub async fn newest(
 }
 
 /// A checkpoint, if it is signed by one of these keys.
-async fn read(store: &dyn Store, layout: &Layout, key: &str, trusted: &TrustedKeys) -> Result<Checkpoint, RepositoryError> {
+pub(super) async fn read(
+    store: &dyn Store,
+    layout: &Layout,
+    key: &str,
+    trusted: &TrustedKeys,
+) -> Result<Checkpoint, RepositoryError> {
     let bytes = store.get(key, LIMIT).await?;
     let checkpoint = Checkpoint::parse(&bytes, key)?;
     sign::accept(trusted, sign::signer(Kind::Checkpoint, &bytes, key)?, key)?;

@@ -13,6 +13,7 @@ pub mod journal;
 pub mod known;
 pub mod layout;
 pub mod list;
+pub mod lost_packs;
 pub mod manifest;
 pub mod outbox;
 pub mod pack;

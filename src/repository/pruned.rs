@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::error::RepositoryError;
 use super::ids::{PackName, RunId};
+use super::layout::Layout;
 use super::manifest::FORMAT;
-use crate::config::PublicKey;
+use super::sign::{self, Kind};
+use crate::config::{PublicKey, TrustedKeys};
 
 /// What one prune drops.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,5 +50,21 @@ impl Note {
         super::snapshots::newer(bytes, what)?;
         let note: Self = serde_json::from_slice(bytes).map_err(|e| RepositoryError::damaged(what, e))?;
         if note.format == FORMAT { Ok(note) } else { Err(RepositoryError::damaged(what, "no format has this number")) }
+    }
+
+    /// Refuses a note, of which these are the stored bytes, that isn't signed by one of these keys, or isn't the one that its key names.
+    pub(super) fn believed(
+        &self,
+        bytes: &[u8],
+        key: &str,
+        layout: &Layout,
+        trusted: &TrustedKeys,
+    ) -> Result<(), RepositoryError> {
+        sign::accept(trusted, sign::signer(Kind::Note, bytes, key)?, key)?;
+        if self.site == layout.site().as_str() && layout.parse_note(key) == Some(self.id) {
+            Ok(())
+        } else {
+            Err(RepositoryError::damaged(key, "it is not the note that its key names"))
+        }
     }
 }

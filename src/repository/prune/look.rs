@@ -13,7 +13,7 @@ use super::super::manifest::FORMAT;
 use super::super::pruned::{Dropped, Note};
 use super::super::retention::{self, Candidate, Reason};
 use super::super::reuse::{Rules, Since};
-use super::super::sign::{self, Kind};
+use super::super::sign;
 use super::super::snapshots::{self, Found, Stored};
 use super::{Amount, Judged, Plan, PruneError};
 use crate::config::{Keep, TrustedKeys};
@@ -190,7 +190,7 @@ impl Look<'_> {
                     }
                 }
                 // It stays where it is: carried on in a note of this prune, it would be believed.
-                Ok(note) if !self.believes(&note, &bytes, &object.key) => {}
+                Ok(note) if note.believed(&bytes, &object.key, self.layout, self.trusted).is_err() => {}
                 Ok(note) => {
                     old.push(object.key);
                     earlier.extend(note.dropped.into_iter().chain(note.earlier));
@@ -202,11 +202,6 @@ impl Look<'_> {
         earlier.sort_by(|a, b| a.key.cmp(&b.key));
         earlier.dedup();
         Ok((old, earlier))
-    }
-
-    fn believes(&self, note: &Note, bytes: &[u8], key: &str) -> bool {
-        let signer = sign::signer(Kind::Note, bytes, key).and_then(|signer| sign::accept(self.trusted, signer, key));
-        signer.is_ok() && note.site == self.layout.site().as_str() && self.layout.parse_note(key) == Some(note.id)
     }
 
     async fn checkpoints(&self, seen: &mut Seen) -> Result<(), RepositoryError> {

@@ -6,11 +6,11 @@ use super::chain::{self, Link};
 use super::lists::Lists;
 use super::{Fault, FaultKind, Report, Verify, is_of_the_object};
 use crate::repository::RepositoryError;
-use crate::repository::checkpoint::{self, Checkpoint};
+use crate::repository::checkpoint;
 use crate::repository::ids::{PackName, RecipientsId};
 use crate::repository::manifest::{Manifest, PackInfo, Parent};
 use crate::repository::pruned::Note;
-use crate::repository::sign::{self, Kind};
+use crate::repository::sign;
 use crate::repository::snapshots::{self, Found, Stored};
 use crate::storage::Listed;
 
@@ -153,10 +153,7 @@ impl Look<'_> {
             let read = async {
                 let bytes = store.get(&object.key, checkpoint::LIMIT).await?;
                 let note = Note::parse(&bytes, &object.key)?;
-                sign::accept(&self.verify.trusted, sign::signer(Kind::Note, &bytes, &object.key)?, &object.key)?;
-                if note.site != layout.site().as_str() || layout.parse_note(&object.key) != Some(note.id) {
-                    return Err(RepositoryError::damaged(&object.key, "it is not the note that its key names"));
-                }
+                note.believed(&bytes, &object.key, layout, &self.verify.trusted)?;
                 Ok(note)
             };
             match read.await {
@@ -176,20 +173,8 @@ impl Look<'_> {
         let (store, layout) = (self.verify.store.as_ref(), &self.verify.layout);
         for object in self.all(&layout.checkpoints()).await? {
             self.verify.go_on()?;
-            let read = async {
-                let bytes = store.get(&object.key, checkpoint::LIMIT).await?;
-                let checkpoint = Checkpoint::parse(&bytes, &object.key)?;
-                if checkpoint.site != layout.site().as_str() || layout.parse_checkpoint(&object.key) != Some(checkpoint.id) {
-                    return Err(RepositoryError::damaged(&object.key, "it is not the checkpoint that its key names"));
-                }
-                sign::signer(Kind::Checkpoint, &bytes, &object.key)
-            };
-            match read.await {
-                Ok(signer) => {
-                    if let Err(error) = sign::accept(&self.verify.trusted, signer, &object.key) {
-                        self.fault(FaultKind::Record, &object.key, reason(&error), None);
-                    }
-                }
+            match checkpoint::read(store, layout, &object.key, &self.verify.trusted).await {
+                Ok(_) => {}
                 Err(error) if snapshots::is_gone(&error) => {}
                 Err(error) if is_of_the_object(&error) => self.fault(FaultKind::Record, &object.key, reason(&error), None),
                 Err(error) => return Err(error),

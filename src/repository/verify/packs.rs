@@ -10,6 +10,8 @@ use super::{Fault, FaultKind, Level, Report, Verify, is_of_the_object};
 use crate::repository::RepositoryError;
 use crate::repository::codec::Codec;
 use crate::repository::ids::PackName;
+use crate::repository::lost_packs::{Lost, lost};
+use crate::repository::manifest::PackInfo;
 use crate::repository::pack;
 use crate::repository::seal::{Keys, unseal};
 use crate::storage::{Sha256, StoreError, StoreErrorKind};
@@ -76,30 +78,16 @@ fn tell(verify: &Verify, site: &Site, pack: &PackName, (kind, detail): Bad, repo
 
 /// Those that are missing, or of another size.
 async fn there(verify: &Verify, site: &Site) -> Result<Vec<(PackName, Bad)>, RepositoryError> {
-    let mut wanted: std::collections::HashMap<String, &Needed> =
-        site.packs.values().map(|needed| (verify.layout.pack(&needed.info), needed)).collect();
-    let (mut bad, mut after) = (Vec::new(), None::<String>);
-    while !wanted.is_empty() {
-        verify.go_on()?;
-        let page = verify.store.list(&verify.layout.packs(), after.as_deref()).await?;
-        for object in &page.objects {
-            if let Some(needed) = wanted.remove(&object.key)
-                && needed.info.size != object.size
-            {
-                let detail = format!("it has {} bytes, and was sent with {}", object.size, needed.info.size);
-                bad.push((needed.info.name, (FaultKind::PackSize, detail)));
-            }
-        }
-        after = page.objects.last().map(|object| object.key.clone());
-        if !page.more || after.is_none() {
-            break;
-        }
-    }
-    bad.extend(
-        wanted.into_values().map(|needed| (needed.info.name, (FaultKind::PackMissing, "it is not in the store".to_owned()))),
-    );
-    bad.sort_by_key(|(name, _)| *name);
-    Ok(bad)
+    let packs = site.packs.values().map(|needed| &needed.info);
+    let lost = tokio::select! {
+        lost = lost(verify.store.as_ref(), &verify.layout, packs) => lost?,
+        () = verify.cancel.cancelled() => return Err(RepositoryError::Cancelled),
+    };
+    let bad = |(pack, how): (&PackInfo, Lost)| match how {
+        Lost::Gone => (pack.name, (FaultKind::PackMissing, "it is not in the store".to_owned())),
+        Lost::Size(size) => (pack.name, (FaultKind::PackSize, format!("it has {size} bytes, and was sent with {}", pack.size))),
+    };
+    Ok(lost.into_iter().map(bad).collect())
 }
 
 async fn checksums(verify: &Verify, site: &Site, gone: &HashSet<PackName>, report: &mut Report) -> Result<(), RepositoryError> {
