@@ -1,7 +1,7 @@
 # The tools, this agent among them. Sourced by run.sh; tree is what they back up, place where their repositories are.
 
 # Those that are measured. A name's end tells what it is asked to do.
-tools=(ours)
+tools=(ours ours-sealed)
 find_peers() {
   if [ "$only" = ours ]; then return; fi
   local root=${XDG_CACHE_HOME:-$HOME/.cache}/wp-backup-agent
@@ -19,7 +19,7 @@ find_peers() {
 }
 encrypts() { case $1 in ours | *-plain) echo no ;; *) echo yes ;; esac }
 versions() {
-  printf 'ours\t%s\t\n' "$(agent_version)"
+  printf 'ours, ours-sealed\t%s\t`run-now --foreground`; without encryption, and sealed to one recipient\n' "$(agent_version)"
   if [ "$only" = ours ]; then return; fi
   printf 'restic\t%s\t`backup --no-scan`\n' "$("${restic[@]}" version | cut -d ' ' -f 1,2)"
   if [ "$rustic" != none ]; then
@@ -35,14 +35,21 @@ versions() {
   fi
 }
 
-# agent_config STORE-SECTION: ours, for tree, in place.
+# agent_config TOOL STORE-SECTION: ours, for tree, in place.
 agent_config() {
-  cat >"$place/config.toml" <<CONFIG
+  local encryption=
+  if [ "$1" = ours-sealed ]; then
+    [ -e "$work/identity" ] || "$binary" keygen --output "$work/identity" >"$work/recipient"
+    encryption="[encryption]
+recipients = [\"$(grep -o 'age1[0-9a-z]*' "$work/recipient")\"]"
+  fi
+  cat >"$place/$1.toml" <<CONFIG
 [store]
-$1
+$2
 [daemon]
-socket = "$place/control.sock"
-state = "$place/state"
+socket = "$place/$1.sock"
+state = "$place/$1.state"
+$encryption
 [[site]]
 name = "blog"
 content_dir = "$tree"
@@ -68,7 +75,7 @@ vykar_config() {
 call_of() {
   local repository=$place/$1 cache=$place/$1.cache from=$2
   case $1 in
-    ours) call=("$binary" --config "$place/config.toml") ;;
+    ours*) call=("$binary" --config "$place/$1.toml") ;;
     restic) call=(env -C "$from" RESTIC_PASSWORD=bench "${restic[@]}" --repo "$repository" --cache-dir "$cache" --quiet) ;;
     restic-s3)
       call=(env -C "$from" RESTIC_PASSWORD=bench AWS_ACCESS_KEY_ID=demo-access-key AWS_SECRET_ACCESS_KEY=demo-secret-key AWS_DEFAULT_REGION=us-east-1
@@ -88,9 +95,9 @@ begin() {
   rm -rf "${place:?}/$1" "$place/$1.cache"
   call_of "$1" "$tree"
   case $1 in
-    ours)
-      rm -rf "$place/state"
-      mkdir -m 700 "$place/ours" "$place/state"
+    ours*)
+      rm -rf "$place/$1.state"
+      mkdir -m 700 "$place/$1" "$place/$1.state"
       return
       ;;
     restic* | rustic) call+=(init) ;;
@@ -105,7 +112,7 @@ begin() {
 backup() {
   call_of "$1" "$tree"
   case $1 in
-    ours) call+=(run-now --foreground) ;;
+    ours*) call+=(run-now --foreground) ;;
     restic*) call+=(backup --no-scan .) ;;
     rustic) call+=(backup .) ;;
     borg*) call+=(create --compression zstd,3 '::{utcnow:%Y%m%d%H%M%S%f}' .) ;;
@@ -122,6 +129,7 @@ restored() {
   call_of "$1" "$out"
   case $1 in
     ours) call+=(restore latest --files "$out") ;;
+    ours-sealed) call+=(restore latest --files "$out" --identity "$work/identity") ;;
     restic) call+=(restore latest --target "$out") ;;
     rustic | vykar*) call+=(restore latest "$out") ;;
     borg*)

@@ -73,7 +73,7 @@ sql -e "CREATE DATABASE blog CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_520_c
 tree=$work/wp-content place=$work/local
 mkdir "$place"
 made tree "$tree"
-agent_config "url = \"file://$place/ours\""
+for tool in ours ours-sealed; do agent_config "$tool" "url = \"file://$place/$tool\""; done
 find "$tree" -type f -exec cat {} + >/dev/null
 
 title "First run: $runs rounds after one to warm up"
@@ -119,7 +119,7 @@ for _ in $(seq 300); do if [ -s "$work/s3.port" ]; then break; fi; sleep 0.1; do
 port=$(head -n 1 "$work/s3.port")
 [ -n "$port" ] || fail "the S3 server does not start"
 (umask 077 && printf 'demo-secret-key' >"$work/secret")
-agent_config "url = \"s3://backups/ours\"
+agent_config ours "url = \"s3://backups/ours\"
 region = \"us-east-1\"
 endpoint = \"http://127.0.0.1:$port\"
 path_style = true
@@ -146,8 +146,8 @@ if [ "$million" != none ]; then
   tree=$work/many place=$work/of-many
   mkdir "$place"
   made many "$tree"
-  agent_config "url = \"file://$place/ours\""
-  if [ "$million" = ours ]; then those=(ours); else those=("${tools[@]}"); fi
+  agent_config ours "url = \"file://$place/ours\""
+  if [ "$million" = ours ]; then those=(ours); else mapfile -t those < <(printf '%s\n' "${tools[@]}" | grep -vx ours-sealed); fi
   for tool in "${those[@]}"; do
     begin "$tool"
     backup "$tool" "small files, first run" "$place/$tool"
