@@ -291,7 +291,7 @@ impl Run<'_> {
 
     /// Without local state: what a run before may have sent before it was broken off.
     async fn recover(&self, state: &SiteState, trusted: &TrustedKeys) -> Result<(), BackupError> {
-        match checkpoint::recover(self.context.store.as_ref(), &self.layout, &state.journal(), trusted).await {
+        match checkpoint::recover(&self.context.store, &self.layout, &state.journal(), trusted).await {
             Ok(Recovered { packs, sealed }) => {
                 if packs > 0 {
                     let note = format!("local state is lost; this run goes on from a checkpoint of {packs} packs in the store");

@@ -404,6 +404,9 @@ pub(super) struct RestoreArgs {
     /// Load beside the database, then swap all tables in one statement; what stood there is kept in NAME_replaced
     #[arg(long, requires = "database", conflicts_with = "overwrite")]
     pub(super) swap: bool,
+    /// Look for what is lost or damaged in the packs of the site's other snapshots, and go on without what isn't there either; each is named, and it ends with 65
+    #[arg(long)]
+    pub(super) salvage: bool,
     /// Restore only tables, views and sequences of these names, triggers with their tables; * for any characters; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub(super) tables: Vec<String>,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::args::{Global, RestoreArgs};
 use super::failure::Failure;
-use super::format::local_time;
+use super::format::{local_time, plural};
 use super::output::Output;
 use super::replaced::{Replaced, UnderWay};
 use super::sites::choose_site;
@@ -52,6 +52,9 @@ pub(super) async fn run(settings: &Settings, global: &Global, args: &RestoreArgs
         .await?
         .trusting(&site.trusted)?
         .unlock(&identities);
+    if args.salvage {
+        restore = restore.salvaging(&identities, &site.trusted).await?;
+    }
     let manifest = restore.manifest();
     // With --sql standard output is the stream; what is told goes to standard error.
     let told = format!(
@@ -89,8 +92,9 @@ pub(super) async fn run(settings: &Settings, global: &Global, args: &RestoreArgs
             restore.also_spare(safety.unlock(&identities), places);
         }
     }
+    let mut lost = false;
     if let Some(target) = &args.files {
-        restore_files::run(&mut restore, site, args, target, global.is_verbose(), out).await?;
+        lost |= restore_files::run(&mut restore, site, args, target, global.is_verbose(), out).await?;
     }
     if let (Some(name), Some(account)) = (&args.database, account) {
         let options = DatabaseOptions {
@@ -106,6 +110,7 @@ pub(super) async fn run(settings: &Settings, global: &Global, args: &RestoreArgs
         let tables = restored.tables;
         out.note(format!("database: {} tables, {} rows loaded into {name}", tables.tables, tables.rows));
         tell_left_out(&tables, out);
+        lost |= tell_lost(&tables, out);
         for change in &restored.changes {
             out.note(format!("  changed, as this server is of another kind: {change}"));
         }
@@ -135,9 +140,27 @@ pub(super) async fn run(settings: &Settings, global: &Global, args: &RestoreArgs
         let restored = restore.sql(&mut std::io::stdout(), &selection, &args.definer).await?;
         out.note(format!("database: {} tables, {} rows written as SQL", restored.tables, restored.rows));
         tell_left_out(&restored, out);
+        lost |= tell_lost(&restored, out);
     }
     under_way.into_iter().try_for_each(UnderWay::end)?;
+    if lost {
+        let what = "not all of the snapshot could be had: what is named above as lost is in no pack of the store";
+        return Err(Failure::new(Exit::Data, what, "look for it in other snapshots (`wp-backup-agent snapshots find`)"));
+    }
     Ok(Exit::Success)
+}
+
+/// Whether something is lost.
+fn tell_lost(restored: &TablesRestored, out: &mut Output) -> bool {
+    let lost = &restored.lost;
+    if lost.is_nothing() {
+        return false;
+    }
+    out.note(format!("  LOST: {}, and what else is of", plural(lost.rows, "row")));
+    for name in &lost.names {
+        out.note(format!("    {name}"));
+    }
+    true
 }
 
 fn tell_left_out(restored: &TablesRestored, out: &mut Output) {

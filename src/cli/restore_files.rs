@@ -11,7 +11,7 @@ use crate::files::{Action, Delete, NotSet, OwnerMap, PathSelection, Rules, Scope
 use crate::repository::byte_text::ByteText;
 use crate::restore::{FilesRestored, Restore};
 
-/// Restores the files that were asked for.
+/// Restores the files that were asked for; whether some are lost.
 pub(super) async fn run(
     restore: &mut Restore,
     site: &SiteSettings,
@@ -19,7 +19,7 @@ pub(super) async fn run(
     target: &Path,
     verbose: bool,
     out: &mut Output,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let of_files = &args.of_files;
     let delete = match of_files.delete {
         true => Some(Delete { rules: rules(site, of_files.tree)?, excluded: of_files.delete_excluded }),
@@ -36,7 +36,7 @@ pub(super) async fn run(
     };
     let restored = restore.files_into(target, of_files.tree, options).await?;
     say(&restored, target, of_files.dry_run, out);
-    Ok(())
+    Ok(restored.lost.0 > 0)
 }
 
 /// By which rules the tree is captured; of the root what may hold secrets always stays, whether the snapshot was to have it or not.
@@ -109,6 +109,16 @@ fn say(restored: &FilesRestored, target: &Path, dry_run: bool, out: &mut Output)
     for NotSet { path, what } in &restored.not_set {
         let path = if path.as_bytes().is_empty() { ".".to_owned() } else { path.to_string() };
         out.note(format!("    not restored: {path}: {what}"));
+    }
+    let (lost, first) = &restored.lost;
+    if *lost > 0 {
+        out.note(format!("  LOST: {}, whose content is in no pack; what had its name in the directory is as it was", plural(*lost, "file")));
+        for path in first {
+            out.note(format!("    {path}"));
+        }
+        if *lost > first.len() as u64 {
+            out.note(format!("    and {} more", lost - first.len() as u64));
+        }
     }
     if restored.torn > 0 {
         out.note(format!("  {} files were being written when they were captured", restored.torn));

@@ -13,9 +13,10 @@ use super::ids::RunId;
 use super::journal::Journal;
 use super::layout::Layout;
 use super::manifest::{FORMAT, PackInfo};
-use super::pack::{TRAILER_BYTES, Toc, read_toc, toc_place};
 use super::reuse::{Rules, Since};
+use super::seal::Opener;
 use super::sign::{self, Kind, SigningKey};
+use super::source::PackSource;
 use super::writer::checksummed;
 use crate::config::{PublicKey, TrustedKeys};
 use crate::storage::{Listed, Put, Store, StoreErrorKind};
@@ -27,8 +28,6 @@ pub const EVERY: Duration = Duration::from_secs(600);
 pub(super) const LIMIT: u64 = 256 << 20;
 /// Of the newest checkpoints, how many are looked at for one that can be used.
 const LOOKED_AT: usize = 20;
-/// Read of a pack's end at first: most tables of contents are shorter.
-const END: u64 = 128 << 10;
 
 /// What a run under way has in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,35 +114,31 @@ pub struct Recovered {
 /// Fills the journal from the newest checkpoint, for a host that has lost its local state: the tables of contents are read from the packs' ends.
 /// Nothing is there, or it is too old to be trusted: nothing is done. Sealed packs are passed over.
 pub async fn recover(
-    store: &dyn Store,
+    store: &Arc<dyn Store>,
     layout: &Layout,
     journal: &std::path::Path,
     trusted: &TrustedKeys,
 ) -> Result<Recovered, RepositoryError> {
     let mut found = Recovered::default();
-    let Some(checkpoint) = newest(store, layout, trusted).await?.1 else { return Ok(found) };
+    let Some(checkpoint) = newest(store.as_ref(), layout, trusted).await?.1 else { return Ok(found) };
     let journal = Journal::open(journal, &store.url())?;
+    let packs = PackSource::new(Arc::clone(store), layout.clone(), &checkpoint.packs);
+    let (mut codec, mut opener) = (Codec::default(), Opener::default());
     for pack in &checkpoint.packs {
         if pack.sealed.is_some() {
             found.sealed += 1;
             continue;
         }
-        let toc = match contents(store, layout, pack).await {
+        let toc = match packs.contents(pack, &mut codec, &mut opener).await {
             Ok(toc) => toc,
             // Pruned, or damaged: what was in it is sent again.
-            Err(RepositoryError::Damaged { .. }) => continue,
-            Err(RepositoryError::Store(error)) if is_of_the_pack(&error.kind) => continue,
+            Err(error) if error.is_of_the_object() => continue,
             Err(error) => return Err(error),
         };
         tokio::task::block_in_place(|| journal.note_of(checkpoint.at, pack, &toc))?;
         found.packs += 1;
     }
     Ok(found)
-}
-
-/// The pack is missing, or another than it was; which says nothing of the others.
-fn is_of_the_pack(kind: &StoreErrorKind) -> bool {
-    matches!(kind, StoreErrorKind::NotFound | StoreErrorKind::Damaged(_) | StoreErrorKind::TooLarge(_))
 }
 
 /// The store's clock, and the newest checkpoint if what it names may be reused: it is young, and signed by one of these keys.
@@ -196,21 +191,4 @@ pub(super) async fn read(
     } else {
         Err(RepositoryError::damaged(key, "it is not the checkpoint that its key names"))
     }
-}
-
-/// The table of contents of a pack in the store.
-async fn contents(store: &dyn Store, layout: &Layout, pack: &PackInfo) -> Result<Toc, RepositoryError> {
-    let key = layout.pack(pack);
-    let end = async |length: u64| {
-        let length = length.min(pack.size);
-        store.get_range(&key, pack.size - length, length).await.map_err(RepositoryError::from)
-    };
-    let mut bytes = end(END).await?;
-    let (offset, _) = toc_place(&bytes)?;
-    let needed = pack.size.saturating_sub(offset);
-    if needed > bytes.len() as u64 {
-        bytes = end(needed).await?;
-    }
-    debug_assert!(bytes.len() >= TRAILER_BYTES);
-    tokio::task::block_in_place(|| read_toc(&mut Codec::default(), &bytes, pack.size))
 }

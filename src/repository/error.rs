@@ -147,6 +147,16 @@ impl RepositoryError {
         Self::Damaged { what: what.to_string(), detail: detail.to_string() }
     }
 
+    /// Whether it is of the object that was read, and not of the way to it.
+    pub fn is_of_the_object(&self) -> bool {
+        use crate::storage::StoreErrorKind::{Damaged, NotFound, Other, TooLarge};
+        match self {
+            Self::Damaged { .. } | Self::Newer { .. } | Self::Untrusted { .. } => true,
+            Self::Store(error) => matches!(error.kind, NotFound | Damaged(_) | TooLarge(_) | Other(_)),
+            _ => false,
+        }
+    }
+
     /// Shorthand for local state, to be used with `map_err`.
     pub(crate) fn state(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

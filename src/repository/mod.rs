@@ -23,6 +23,7 @@ pub mod read_ahead;
 pub mod reader;
 pub mod retention;
 pub mod reuse;
+pub mod salvage;
 pub mod seal;
 pub mod shelf;
 pub mod sign;

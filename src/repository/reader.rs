@@ -17,8 +17,9 @@ use super::layout::Layout;
 use super::list::LARGEST_PIECE;
 use super::manifest::PackInfo;
 use super::pack::{FRAME_LIMIT, slice};
+use super::salvage::Salvage;
 use super::seal::{Keys, Opener};
-use super::source::{PackSource, StoredFrame};
+use super::source::{PackSource, StoredFrame, frame_limit};
 use crate::storage::Store;
 
 /// Decompressed frames kept in memory.
@@ -35,13 +36,21 @@ pub struct ChunkReader {
     frames: VecDeque<(FrameKey, Bytes)>,
     codec: Codec,
     opener: Opener,
+    salvage: Option<Arc<Salvage>>,
 }
 
 impl ChunkReader {
     /// A reader for a snapshot that needs these packs, none of them sealed.
     pub fn new(store: Arc<dyn Store>, layout: Layout, packs: &[PackInfo]) -> Self {
         let packs = PackSource::new(store, layout, packs);
-        Self { packs, whole: None, frames: VecDeque::new(), codec: Codec::default(), opener: Opener::default() }
+        Self {
+            packs,
+            whole: None,
+            frames: VecDeque::new(),
+            codec: Codec::default(),
+            opener: Opener::default(),
+            salvage: None,
+        }
     }
 
     /// The same with keys to the sealed ones.
@@ -50,8 +59,26 @@ impl ChunkReader {
         self
     }
 
+    /// The same with what finds elsewhere the chunks whose packs are bad.
+    pub fn salvaging(mut self, salvage: Option<Arc<Salvage>>) -> Self {
+        self.salvage = salvage;
+        self
+    }
+
+    /// Whether it looks elsewhere, too.
+    pub fn is_salvaging(&self) -> bool {
+        self.salvage.is_some()
+    }
+
     /// A chunk's content, whose hash is its id.
     pub async fn read(&mut self, chunk: &ChunkRef) -> Result<Bytes, RepositoryError> {
+        match (self.read_in_place(chunk).await, &self.salvage) {
+            (Err(error), Some(salvage)) if error.is_of_the_object() => salvage.read(chunk).await?.ok_or(error),
+            (read, _) => read,
+        }
+    }
+
+    async fn read_in_place(&mut self, chunk: &ChunkRef) -> Result<Bytes, RepositoryError> {
         let what = || format!("pack {}", chunk.pack);
         let frame = self.frame(chunk).await?;
         let content = slice(&frame, chunk.at, chunk.size)
@@ -79,9 +106,7 @@ impl ChunkReader {
             return Ok(frame.clone());
         }
         let stored = self.stored(chunk).await?;
-        // A frame of several chunks is within the limit; one larger holds this chunk alone.
-        let limit = (FRAME_LIMIT as u64).max(chunk.size.saturating_add(4 << 10));
-        let pack = chunk.pack;
+        let (pack, limit) = (chunk.pack, frame_limit(chunk));
         let (keys, mut codec, mut opener) = (self.packs.keys().clone(), take(&mut self.codec), take(&mut self.opener));
         let task = tokio::task::spawn_blocking(move || {
             let frame = stored.open(&keys, &mut opener);
@@ -117,7 +142,8 @@ impl ChunkReader {
         let pack = self.packs.whole(info).await?;
         let bytes = pack.clone();
         let name = tokio::task::spawn_blocking(move || PackName::of(&bytes)).await.map_err(|_| RepositoryError::Task)?;
-        if name != chunk.pack {
+        // Of a pack that is damaged, what isn't is good: each chunk is hashed.
+        if name != chunk.pack && self.salvage.is_none() {
             let detail = "its bytes don't have the hash that is its name";
             return Err(RepositoryError::damaged(format!("pack {}", chunk.pack), detail));
         }

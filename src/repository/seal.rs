@@ -151,13 +151,18 @@ pub(super) fn header_length(start: &[u8]) -> Option<u64> {
 /// Where in a sealed pack of `size` bytes the segments are that hold this part of the plaintext: offset and length. `None` when
 /// the plaintext has no such part.
 pub(super) fn segments(header: u64, size: u64, offset: u64, length: u64) -> Option<(u64, u64)> {
-    let payload = size.checked_sub(header)?;
-    let plain = payload.checked_sub(payload.div_ceil(SEGMENT + TAG) * TAG)?;
+    let plain = plain_length(header, size)?;
     let end = offset.checked_add(length).filter(|end| *end <= plain)?;
     let place = |segment: u64| header.checked_add(segment.checked_mul(SEGMENT + TAG)?);
     let start = place(offset / SEGMENT)?;
     let stop = place(end.div_ceil(SEGMENT).max(offset / SEGMENT + 1))?.min(size);
     Some((start, stop.checked_sub(start)?))
+}
+
+/// How long the plaintext of a sealed pack of `size` bytes is.
+pub(super) fn plain_length(header: u64, size: u64) -> Option<u64> {
+    let payload = size.checked_sub(header)?;
+    payload.checked_sub(payload.div_ceil(SEGMENT + TAG) * TAG)
 }
 
 /// The whole plaintext of a sealed pack.
@@ -166,8 +171,7 @@ pub(super) fn unseal(keys: &Keys, info: &PackInfo, stored: &Bytes) -> Result<Vec
     let damaged = || RepositoryError::damaged(format!("pack {}", info.name), "it is no age file of its size");
     let start = stored.get(..HEADER_LIMIT as usize).unwrap_or(stored);
     let header = header_length(start).filter(|length| *length <= stored.len() as u64).ok_or_else(damaged)?;
-    let payload = stored.len() as u64 - header;
-    let length = payload.checked_sub(payload.div_ceil(SEGMENT + TAG) * TAG).ok_or_else(damaged)?;
+    let length = plain_length(header, stored.len() as u64).ok_or_else(damaged)?;
     let at = usize::try_from(header).map_err(|_| damaged())?;
     let part = SealedPart {
         pack: info.name,

@@ -1,6 +1,7 @@
 //! The packs that several readers read at once: each is fetched once, whole, where much of it is needed; of another only the
 //! frames that are asked for.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -13,9 +14,10 @@ use super::error::RepositoryError;
 use super::ids::{ChunkId, PackName};
 use super::layout::Layout;
 use super::manifest::PackInfo;
-use super::pack::{FRAME_LIMIT, slice};
+use super::pack::slice;
+use super::salvage::Salvage;
 use super::seal::{Keys, Opener};
-use super::source::{PackSource, StoredFrame};
+use super::source::{PackSource, StoredFrame, frame_limit};
 use crate::storage::Store;
 
 /// A pack larger than this (one large row) is never kept whole.
@@ -27,17 +29,24 @@ pub struct PackShelf {
     /// The packs that are kept whole, as they are stored: the one that was asked for last at the end.
     kept: Mutex<Vec<(PackName, Arc<OnceCell<Bytes>>)>>,
     room: usize,
+    salvage: Option<Arc<Salvage>>,
 }
 
 impl PackShelf {
     /// Packs of a snapshot; at most `room` of them are kept whole.
     pub fn new(store: Arc<dyn Store>, layout: Layout, packs: &[PackInfo], room: usize) -> Self {
-        Self { packs: PackSource::new(store, layout, packs), kept: Mutex::default(), room: room.max(1) }
+        Self { packs: PackSource::new(store, layout, packs), kept: Mutex::default(), room: room.max(1), salvage: None }
     }
 
     /// The same with keys to the sealed ones.
     pub fn with_keys(mut self, keys: Keys) -> Self {
         self.packs.set_keys(keys);
+        self
+    }
+
+    /// The same with what finds elsewhere the chunks whose packs are bad.
+    pub fn salvaging(mut self, salvage: Option<Arc<Salvage>>) -> Self {
+        self.salvage = salvage;
         self
     }
 
@@ -92,15 +101,26 @@ impl<'s> ShelfReader<'s> {
 
     /// A chunk's content, whose hash is its id; `whole`: its pack is to be fetched whole.
     pub fn read(&mut self, chunk: &ChunkRef, whole: bool) -> Result<&[u8], RepositoryError> {
+        let place = match (self.read_in_place(chunk, whole), &self.shelf.salvage) {
+            (Err(error), Some(salvage)) if error.is_of_the_object() => {
+                let content = self.runtime.block_on(salvage.read(chunk))?.ok_or(error)?;
+                (self.at, self.plain) = (None, content.into());
+                0..self.plain.len()
+            }
+            (read, _) => read?,
+        };
+        Ok(self.plain.get(place).unwrap_or_default())
+    }
+
+    /// Where the chunk's content is in `plain`.
+    fn read_in_place(&mut self, chunk: &ChunkRef, whole: bool) -> Result<Range<usize>, RepositoryError> {
         let damaged = |detail: String| RepositoryError::damaged(format!("pack {}", chunk.pack), detail);
         let at = Some((chunk.pack, chunk.frame.0));
         if self.at != at {
             self.at = None;
             let stored = self.runtime.block_on(self.shelf.stored(chunk, whole))?;
-            // A frame of several chunks is within the limit; one larger holds this chunk alone.
-            let limit = (FRAME_LIMIT as u64).max(chunk.size.saturating_add(4 << 10));
             let frame = stored.open(self.shelf.packs.keys(), &mut self.opener)?;
-            self.plain = self.codec.decompress(&frame, limit).map_err(damaged)?;
+            self.plain = self.codec.decompress(&frame, frame_limit(chunk)).map_err(damaged)?;
             self.at = at;
         }
         let content = slice(&self.plain, chunk.at, chunk.size)
@@ -108,6 +128,9 @@ impl<'s> ShelfReader<'s> {
         if ChunkId::of(content) != chunk.id {
             return Err(damaged(format!("the content of chunk {} is not what it should be", chunk.id)));
         }
-        Ok(content)
+        let length = content.len();
+        // As it was cut out there.
+        let start = usize::try_from(chunk.at).unwrap_or_default();
+        Ok(start..start + length)
     }
 }

@@ -4,16 +4,20 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use tokio::task::block_in_place;
 
+use super::codec::Codec;
 use super::entry::ChunkRef;
 use super::error::RepositoryError;
 use super::ids::PackName;
 use super::layout::Layout;
 use super::manifest::PackInfo;
-use super::pack::slice;
-use super::seal::{HEADER_LIMIT, Keys, Opener, SealedPart, header_length, segments};
+use super::pack::{FRAME_LIMIT, Toc, read_toc, slice, toc_place};
+use super::seal::{HEADER_LIMIT, Keys, Opener, SealedPart, header_length, plain_length, segments};
 use crate::storage::{Store, StoreError, StoreErrorKind};
 
+/// Read of a pack's end at first: most tables of contents are shorter.
+const END: u64 = 128 << 10;
 /// Headers of sealed packs that are kept: some hundred bytes each.
 const HEADERS_KEPT: usize = 4096;
 
@@ -44,7 +48,10 @@ impl StoredFrame {
 
 impl PackSource {
     pub(super) fn new(store: Arc<dyn Store>, layout: Layout, packs: &[PackInfo]) -> Self {
-        let packs = packs.iter().map(|pack| (pack.name, pack.clone())).collect();
+        Self::of(store, layout, packs.iter().map(|pack| (pack.name, pack.clone())).collect())
+    }
+
+    pub(super) fn of(store: Arc<dyn Store>, layout: Layout, packs: HashMap<PackName, PackInfo>) -> Self {
         Self { store, layout, packs, keys: Keys::default(), headers: Mutex::default() }
     }
 
@@ -80,6 +87,28 @@ impl PackSource {
         self.store.get(&self.layout.pack(info), info.size).await.map_err(|error| missing(error, &info.name))
     }
 
+    /// A pack's table of contents, read from its end.
+    pub(super) async fn contents(&self, info: &PackInfo, codec: &mut Codec, opener: &mut Opener) -> Result<Toc, RepositoryError> {
+        self.keys.could_open(info)?;
+        let plain = match info.sealed {
+            None => info.size,
+            Some(_) => {
+                let header = self.fetched_header(info).await?.len() as u64;
+                plain_length(header, info.size).ok_or_else(|| out_of_bounds(&info.name))?
+            }
+        };
+        let mut length = END.min(plain);
+        loop {
+            let stored = self.fetch(info, (plain - length, length)).await?;
+            let end = block_in_place(|| stored.open(&self.keys, opener))?;
+            let needed = plain.saturating_sub(toc_place(&end)?.0);
+            if needed <= length {
+                return block_in_place(|| read_toc(codec, &end, plain));
+            }
+            length = needed;
+        }
+    }
+
     /// A frame, fetched by itself: of a sealed pack the header, if it isn't known, and the segments around it.
     pub(super) async fn fetch(&self, info: &PackInfo, (offset, length): (u64, u64)) -> Result<StoredFrame, RepositoryError> {
         let key = self.layout.pack(info);
@@ -87,10 +116,7 @@ impl PackSource {
         if info.sealed.is_none() {
             return Ok(StoredFrame::Plain(get(offset, length).await?));
         }
-        let header = match self.header(&info.name) {
-            Some(header) => header,
-            None => self.keep_header(info, &get(0, HEADER_LIMIT.min(info.size)).await?)?,
-        };
+        let header = self.fetched_header(info).await?;
         let (at, stored) = segments(header.len() as u64, info.size, offset, length).ok_or_else(|| out_of_bounds(&info.name))?;
         sealed(info, header, at, get(at, stored).await?, (offset, length))
     }
@@ -113,6 +139,15 @@ impl PackSource {
         let size = pack.len() as u64;
         let (at, stored) = segments(header.len() as u64, size, offset, length).ok_or_else(|| out_of_bounds(&info.name))?;
         sealed(info, header, at, part(at, stored)?, (offset, length))
+    }
+
+    /// A sealed pack's header, fetched if it isn't known.
+    async fn fetched_header(&self, info: &PackInfo) -> Result<Bytes, RepositoryError> {
+        if let Some(header) = self.header(&info.name) {
+            return Ok(header);
+        }
+        let start = self.store.get_range(&self.layout.pack(info), 0, HEADER_LIMIT.min(info.size)).await;
+        self.keep_header(info, &start.map_err(|error| missing(error, &info.name))?)
     }
 
     fn header(&self, pack: &PackName) -> Option<Bytes> {
@@ -145,6 +180,11 @@ fn sealed(
 ) -> Result<StoredFrame, RepositoryError> {
     let sealed = info.sealed.ok_or(RepositoryError::Task)?;
     Ok(StoredFrame::Sealed(SealedPart { pack: info.name, sealed, header, at, segments, offset, length }))
+}
+
+/// How long a chunk's frame may become when it is decompressed: one of several chunks is within the limit, one larger holds this chunk alone.
+pub(super) fn frame_limit(chunk: &ChunkRef) -> u64 {
+    (FRAME_LIMIT as u64).max(chunk.size.saturating_add(4 << 10))
 }
 
 fn out_of_bounds(pack: &PackName) -> RepositoryError {

@@ -297,13 +297,3 @@ impl Verify {
         if self.cancel.is_cancelled() { Err(RepositoryError::Cancelled) } else { Ok(()) }
     }
 }
-
-/// Whether an error is of the object that was read, and not of the way to it.
-fn is_of_the_object(error: &RepositoryError) -> bool {
-    use crate::storage::StoreErrorKind::{Damaged, NotFound, Other, TooLarge};
-    match error {
-        RepositoryError::Damaged { .. } | RepositoryError::Newer { .. } | RepositoryError::Untrusted { .. } => true,
-        RepositoryError::Store(error) => matches!(error.kind, NotFound | Damaged(_) | TooLarge(_) | Other(_)),
-        _ => false,
-    }
-}

@@ -31,6 +31,8 @@ pub struct FilesRestored {
     pub not_set: Vec<NotSet>,
     /// What was not deleted because a snapshot could not capture it, or left it out; the first of it.
     pub spared: Vec<ByteText>,
+    /// Files whose content is in no pack any more: they were left as they are in the target. How many, and the first of them.
+    pub lost: (u64, Vec<ByteText>),
 }
 
 /// Files that are looked at together, to tell which packs are worth fetching whole.
@@ -97,7 +99,8 @@ impl Restore {
         spares.into_iter().for_each(|spares| target.spare(spares));
         let writers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, MOST_WRITERS));
         let shelf = PackShelf::new(Arc::clone(&self.store), self.layout.clone(), &self.manifest.packs, writers + 1);
-        let shelf = shelf.with_keys(self.keys.clone());
+        let shelf = shelf.with_keys(self.keys.clone()).salvaging(self.salvage.clone());
+        let salvaging = self.salvage.is_some();
         let list = FileList::new(&mut self.lists, listed.pieces);
         let (cancel, progress) = (&self.cancel, self.progress.as_ref());
         let (jobs, waiting) = sync_channel(2 * writers);
@@ -106,7 +109,7 @@ impl Restore {
             let threads: Vec<_> = (0..writers)
                 .map(|_| {
                     let reader = ShelfReader::new(&shelf, runtime.clone());
-                    let mut writer = Writer { target: &target, desk: Desk::new(&target), reader, progress, cancel };
+                    let mut writer = Writer { target: &target, desk: Desk::new(&target), reader, progress, cancel, salvaging };
                     scope.spawn(move || writer.work(waiting))
                 })
                 .collect();
@@ -116,7 +119,8 @@ impl Restore {
             written.collect::<Vec<_>>().into_iter().collect::<Result<(), _>>()?;
             surveyed
         })?;
-        Ok(FilesRestored { stats: target.finish()?, torn, not_set: target.not_set(), spared: target.spared() })
+        let stats = target.finish()?;
+        Ok(FilesRestored { stats, torn, not_set: target.not_set(), spared: target.spared(), lost: target.lost() })
     }
 }
 
@@ -240,6 +244,8 @@ struct Writer<'a, 't> {
     reader: ShelfReader<'a>,
     progress: &'a dyn Progress,
     cancel: &'a CancellationToken,
+    /// What can't be found is left out.
+    salvaging: bool,
 }
 
 impl<'t> Writer<'_, 't> {
@@ -278,7 +284,14 @@ impl<'t> Writer<'_, 't> {
                     file.write(content)?;
                     reused += content.len() as u64;
                 }
-                None => file.write(self.reader.read(chunk, whole.contains(&chunk.pack))?)?,
+                None => match self.reader.read(chunk, whole.contains(&chunk.pack)) {
+                    Ok(content) => file.write(content)?,
+                    Err(error) if self.salvaging && error.is_of_the_object() => {
+                        self.target.lose(task.entry.path.as_bytes());
+                        return Ok(());
+                    }
+                    Err(error) => return Err(error.into()),
+                },
             }
             self.progress.event(Event::Written { bytes: chunk.size });
         }

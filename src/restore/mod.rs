@@ -25,13 +25,14 @@ pub use files::FilesRestored;
 pub use find::{FOUND_LIMIT, Finder, Hit, Version};
 pub use selection::Selection;
 pub use spares::Place;
-pub use tables::TablesRestored;
+pub use tables::{TablesLost, TablesRestored};
 
 use crate::config::{Identities, PublicKey, TrustedKeys};
 use crate::progress::{Event, Phase, Progress};
 use crate::repository::layout::Layout;
 use crate::repository::manifest::Manifest;
 use crate::repository::reader::ChunkReader;
+use crate::repository::salvage::Salvage;
 use crate::repository::seal::Keys;
 use crate::repository::sign;
 use crate::repository::snapshots::{self, Stored};
@@ -49,6 +50,7 @@ pub struct Restore {
     chunks: ChunkReader,
     lists: ChunkReader,
     keys: Keys,
+    salvage: Option<Arc<Salvage>>,
     progress: Arc<dyn Progress>,
     cancel: CancellationToken,
 }
@@ -84,6 +86,7 @@ impl Restore {
             chunks,
             lists,
             keys: Keys::default(),
+            salvage: None,
             progress,
             cancel,
         })
@@ -109,6 +112,18 @@ impl Restore {
         self.chunks = self.chunks.with_keys(self.keys.clone());
         self.lists = self.lists.with_keys(self.keys.clone());
         self
+    }
+
+    /// From now on content that is lost or damaged is looked for in the packs of the site's other snapshots; what isn't there either is left out and
+    /// told. Comes after [`Self::unlock`] by the same identities. Needs a multi-threaded runtime.
+    pub async fn salvaging(mut self, identities: &Identities, trusted: &TrustedKeys) -> Result<Self, RestoreError> {
+        let keys = (identities, trusted);
+        let salvage = Salvage::of(&self.store, &self.layout, &self.manifest, keys, &std::env::temp_dir()).await?;
+        let salvage = Some(Arc::new(salvage));
+        self.chunks = self.chunks.salvaging(salvage.clone());
+        self.lists = self.lists.salvaging(salvage.clone());
+        self.salvage = salvage;
+        Ok(self)
     }
 
     /// Newer snapshots than this, which `latest` passed over: restores made them before they replaced the site.

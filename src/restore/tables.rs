@@ -1,6 +1,6 @@
 //! The list of tables as it is read back: entry by entry, each chunk verified, everything counted against the manifest.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,13 +10,14 @@ use super::selection::{Chosen, Selection};
 use super::{RestoreError, expect};
 use crate::database::{Names, table_of_trigger};
 use crate::progress::{Event, Progress};
+use crate::repository::byte_text::ByteText;
 use crate::repository::entry::{ChunkRef, TableEntry, TableItem};
 use crate::repository::list::LineBuffer;
 use crate::repository::manifest::Manifest;
 use crate::repository::reader::ChunkReader;
 
 /// What a restored database holds, and what of the snapshot it doesn't.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TablesRestored {
     /// Tables.
     pub tables: u64,
@@ -32,6 +33,41 @@ pub struct TablesRestored {
     pub objects_left_out: u64,
     /// Bytes of SQL that were not selected.
     pub sql_bytes_left_out: u64,
+    /// What is in no pack any more: see there.
+    pub lost: TablesLost,
+}
+
+/// What of a database can't be had.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TablesLost {
+    /// Rows.
+    pub rows: u64,
+    /// The tables that lack rows or are not there at all, and other objects that are not.
+    pub names: BTreeSet<ByteText>,
+    /// Those of the tables that are not there: their definition is lost.
+    undefined: BTreeSet<ByteText>,
+    tables: u64,
+    sql_bytes: u64,
+}
+
+impl TablesLost {
+    /// Whether all can be had.
+    pub fn is_nothing(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    fn add(&mut self, entry: &TableEntry) {
+        self.names.insert(entry.name.clone());
+        self.sql_bytes = self.sql_bytes.saturating_add(entry.chunk.size);
+        match entry.item {
+            TableItem::Rows => self.rows = self.rows.saturating_add(entry.rows.unwrap_or(0)),
+            TableItem::Table => {
+                self.undefined.insert(entry.name.clone());
+                self.tables += 1;
+            }
+            _ => {}
+        }
+    }
 }
 
 impl TablesRestored {
@@ -54,9 +90,11 @@ impl TablesRestored {
     /// Whether the lists held what the manifest counts.
     fn account(&self, manifest: &Manifest) -> Result<(), RestoreError> {
         let counts = &manifest.counts;
-        expect("tables", counts.tables, self.tables.saturating_add(self.tables_left_out))?;
-        expect("rows", counts.rows, self.rows.saturating_add(self.rows_left_out))?;
-        expect("bytes of SQL", counts.sql_bytes, self.sql_bytes.saturating_add(self.sql_bytes_left_out))
+        let sum = |of: [u64; 3]| of.into_iter().fold(0, u64::saturating_add);
+        let lost = &self.lost;
+        expect("tables", counts.tables, sum([self.tables, self.tables_left_out, lost.tables]))?;
+        expect("rows", counts.rows, sum([self.rows, self.rows_left_out, lost.rows]))?;
+        expect("bytes of SQL", counts.sql_bytes, sum([self.sql_bytes, self.sql_bytes_left_out, lost.sql_bytes]))
     }
 }
 
@@ -68,6 +106,8 @@ pub(super) struct Tables<'a> {
     pub(super) progress: &'a Arc<dyn Progress>,
     pub(super) cancel: &'a CancellationToken,
     pub(super) selection: &'a Selection,
+    /// What can't be found is left out.
+    salvaging: bool,
     pieces: VecDeque<ChunkRef>,
     lines: LineBuffer,
     seen: TablesRestored,
@@ -83,7 +123,8 @@ impl<'a> Tables<'a> {
     ) -> Self {
         let pieces = manifest.tables.iter().cloned().collect();
         let (lines, seen) = (LineBuffer::new("the list of tables"), TablesRestored::default());
-        Self { manifest, chunks, lists, progress, cancel, selection, pieces, lines, seen }
+        let salvaging = chunks.is_salvaging();
+        Self { manifest, chunks, lists, progress, cancel, selection, salvaging, pieces, lines, seen }
     }
 
     /// The next entry of the list, whether it is selected or not.
@@ -112,9 +153,21 @@ impl<'a> Tables<'a> {
         Ok(None)
     }
 
-    /// The entry with its chunk; `None` when the chunk says that it isn't selected.
+    /// The entry with its chunk; `None` when the chunk says that it isn't selected, and when it can't be had.
     pub(super) async fn read(&mut self, entry: TableEntry) -> Result<Option<TableEntry<Bytes>>, RestoreError> {
-        let sql = self.chunks.read(&entry.chunk).await?;
+        let of_a_lost_table = matches!(entry.item, TableItem::Rows | TableItem::AfterRows) && self.seen.lost.undefined.contains(&entry.name);
+        if of_a_lost_table {
+            self.seen.lost.add(&entry);
+            return Ok(None);
+        }
+        let session = matches!(entry.item, TableItem::Session | TableItem::SessionEnd);
+        let sql = match self.chunks.read(&entry.chunk).await {
+            Err(error) if self.salvaging && !session && error.is_of_the_object() => {
+                self.seen.lost.add(&entry);
+                return Ok(None);
+            }
+            read => read?,
+        };
         let chosen = self.selection.choose(&entry) != Chosen::WithItsTable
             || table_of_trigger(&sql).is_some_and(|table| self.selection.matches(&table));
         self.seen.count(&entry, chosen);
@@ -127,7 +180,7 @@ impl<'a> Tables<'a> {
 
     /// At the list's end: what was restored of it.
     pub(super) fn account(&self) -> Result<TablesRestored, RestoreError> {
-        self.seen.account(self.manifest).map(|()| self.seen)
+        self.seen.account(self.manifest).map(|()| self.seen.clone())
     }
 
     /// The names that are selected; `None` when all are. Reads the list, and no chunk.

@@ -139,6 +139,8 @@ pub struct NotSet {
 
 /// How many [`NotSet`] are told.
 const NOT_SET_TOLD: usize = 20;
+/// How many lost files are told by name.
+const LOST_TOLD: usize = 1000;
 
 /// A directory that is restored into. Shared by the survey and the desks.
 pub struct Target {
@@ -158,6 +160,8 @@ pub struct Target {
     spares: Mutex<Option<Spares>>,
     /// The first of it that was come across.
     spared: Mutex<Vec<ByteText>>,
+    /// Files whose content can't be had: how many, and the first of them.
+    lost: Mutex<(u64, Vec<ByteText>)>,
     /// Files of several names.
     hard_links: Mutex<HardLinks>,
     /// The first failure of setting a directory's attributes, which happens where nobody can be told.
@@ -200,6 +204,7 @@ impl Target {
             not_set: Mutex::default(),
             spares: Mutex::default(),
             spared: Mutex::default(),
+            lost: Mutex::default(),
             hard_links: Mutex::default(),
             failure: Mutex::default(),
             stopped: AtomicBool::new(false),
@@ -253,6 +258,24 @@ impl Target {
     /// What could not be restored; the first of them, after [`Target::finish`].
     pub fn not_set(&self) -> Vec<NotSet> {
         self.not_set.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes note of a file whose content can't be had. What has its name stays as it is.
+    pub fn lose(&self, path: &[u8]) {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.0 += 1;
+        if lost.1.len() < LOST_TOLD {
+            lost.1.push(ByteText::from(path));
+        }
+    }
+
+    /// The files whose content can't be had: how many, and the first of them. After [`Target::finish`].
+    pub fn lost(&self) -> (u64, Vec<ByteText>) {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn has_lost(&self) -> bool {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).0 > 0
     }
 
     /// Takes note of what could not be set.

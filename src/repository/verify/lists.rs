@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::look::reason;
-use super::{Fault, FaultKind, Report, Verify, is_of_the_object};
+use super::{Fault, FaultKind, Report, Verify};
 use crate::repository::RepositoryError;
 use crate::repository::entry::{ChunkRef, FileEntry, TableEntry};
 use crate::repository::ids::{ChunkId, PackName};
@@ -65,7 +65,7 @@ impl Lists {
                             sealed = true;
                             continue;
                         }
-                        Err(error) if is_of_the_object(&error) => {
+                        Err(error) if error.is_of_the_object() => {
                             let detail = match &error {
                                 RepositoryError::Damaged { what, .. } => format!("{what}: {}", reason(&error)),
                                 _ => reason(&error),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::chain::{self, Link};
 use super::lists::Lists;
-use super::{Fault, FaultKind, Report, Verify, is_of_the_object};
+use super::{Fault, FaultKind, Report, Verify};
 use crate::repository::RepositoryError;
 use crate::repository::checkpoint;
 use crate::repository::ids::{PackName, RecipientsId};
@@ -58,7 +58,7 @@ impl Look<'_> {
                     gone.push(found.path.clone());
                     continue;
                 }
-                Err(error) if is_of_the_object(&error) => {
+                Err(error) if error.is_of_the_object() => {
                     self.fault(FaultKind::Manifest, &found.path, reason(&error), Some(found.key.seq));
                     unread.insert(found.path.clone());
                     continue;
@@ -162,7 +162,7 @@ impl Look<'_> {
                 }
                 // Another prune has tidied it away.
                 Err(error) if snapshots::is_gone(&error) => {}
-                Err(error) if is_of_the_object(&error) => self.fault(FaultKind::Note, &object.key, reason(&error), None),
+                Err(error) if error.is_of_the_object() => self.fault(FaultKind::Note, &object.key, reason(&error), None),
                 Err(error) => return Err(error),
             }
         }
@@ -176,7 +176,7 @@ impl Look<'_> {
             match checkpoint::read(store, layout, &object.key, &self.verify.trusted).await {
                 Ok(_) => {}
                 Err(error) if snapshots::is_gone(&error) => {}
-                Err(error) if is_of_the_object(&error) => self.fault(FaultKind::Record, &object.key, reason(&error), None),
+                Err(error) if error.is_of_the_object() => self.fault(FaultKind::Record, &object.key, reason(&error), None),
                 Err(error) => return Err(error),
             }
         }

@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 
 use super::look::{Needed, Site, reason};
-use super::{Fault, FaultKind, Level, Report, Verify, is_of_the_object};
+use super::{Fault, FaultKind, Level, Report, Verify};
 use crate::repository::RepositoryError;
 use crate::repository::codec::Codec;
 use crate::repository::ids::PackName;
@@ -134,7 +134,7 @@ async fn read(verify: &Verify, needed: &Needed, keys: Keys) -> Looked {
     let info = needed.info.clone();
     let bytes = match verify.store.get(&verify.layout.pack(&info), info.size).await.map_err(RepositoryError::from) {
         Ok(bytes) => bytes,
-        Err(error) if is_of_the_object(&error) => return Ok(Err((FaultKind::PackDamaged, reason(&error)))),
+        Err(error) if error.is_of_the_object() => return Ok(Err((FaultKind::PackDamaged, reason(&error)))),
         Err(error) => return Err(error),
     };
     let looked = move || {
@@ -153,7 +153,7 @@ async fn read(verify: &Verify, needed: &Needed, keys: Keys) -> Looked {
     };
     match tokio::task::spawn_blocking(looked).await.map_err(|_| RepositoryError::Task)? {
         Ok(looked) => Ok(Ok(looked)),
-        Err(error) if is_of_the_object(&error) => Ok(Err((FaultKind::PackDamaged, reason(&error)))),
+        Err(error) if error.is_of_the_object() => Ok(Err((FaultKind::PackDamaged, reason(&error)))),
         Err(error) => Err(error),
     }
 }
