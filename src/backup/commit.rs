@@ -6,9 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::task::block_in_place;
 
+use super::avoided::Avoided;
 use super::error::BackupError;
 use super::findings::{self, Findings, Found};
-use super::missing::Missing;
 use super::publish::{FileCounts, Publisher, Usage};
 use super::report::SnapshotSummary;
 use super::run::Run;
@@ -52,8 +52,8 @@ pub(super) struct Held {
     /// Packs of the broken run before.
     pub(super) resumed: Vec<PackInfo>,
     pub(super) dumped: Dumped,
-    /// Packs of the parent that the store has lost.
-    pub(super) missing: Missing,
+    /// Packs of the parent that nothing is taken from.
+    pub(super) avoided: Avoided,
 }
 
 /// The parent's list of a tree: its pieces, and where it is on local disk.
@@ -75,7 +75,7 @@ struct Published {
 
 impl Commit<'_> {
     pub(super) async fn make(mut self, held: Held) -> Result<SnapshotSummary, BackupError> {
-        let Held { mut found, trees: looked_at, drafted_tables, resumed, dumped, missing: lost } = held;
+        let Held { mut found, trees: looked_at, drafted_tables, resumed, dumped, avoided } = held;
         let Dumped { server, point_in_time, stats, found: found_in_tables, references } = dumped;
         found.push(found_in_tables);
         let dir = self.state.snapshot_dir(&self.run.context.run)?;
@@ -83,13 +83,13 @@ impl Commit<'_> {
 
         // Step 4 goes along with the list of files: the check sees every path of it.
         let mut lookup = block_in_place(|| references.look_up())?;
-        let (mut usage, mut lists) = (Usage::default(), self.known_lists(&lost));
+        let (mut usage, mut lists) = (Usage::default(), self.known_lists(&avoided));
         let (mut files, mut counted, mut trees) = (Vec::new(), FileCounts::default(), Vec::new());
         for tree in looked_at {
             let name = tree.name;
             let local = name.map_or_else(|| dir.join("files.zst"), |name| tree_list(&dir, name));
             let parent = self.parent.filter(|_| tree.unchanged).and_then(|parent| parent_list(parent, name));
-            let parent = parent.filter(|(pieces, _)| !pieces.iter().any(|piece| lost.has(piece)));
+            let parent = parent.filter(|(pieces, _)| !pieces.iter().any(|piece| avoided.has(piece)));
             let mut publisher = self.publisher(&mut lists, &mut usage);
             let (pieces, counts) = block_in_place(|| match parent {
                 Some((pieces, list)) => publisher.same_files(tree, pieces, &list, &local, &mut lookup),
@@ -129,14 +129,14 @@ impl Commit<'_> {
         Publisher { writer: &mut self.writer, known: lists, usage }
     }
 
-    /// The parent's list pieces that the store still has.
-    fn known_lists(&self, lost: &Missing) -> Known {
+    /// The parent's list pieces that can be named again.
+    fn known_lists(&self, avoided: &Avoided) -> Known {
         let Some(Manifest { files, trees, tables, notes, .. }) = self.parent.map(|p| &p.manifest) else {
             return Known::nothing();
         };
         let trees = trees.iter().map(|tree| &tree.files);
         let all = [files, tables, notes].into_iter().chain(trees).flatten().copied();
-        let pieces: Vec<ChunkRef> = all.filter(|piece| !lost.has(piece)).collect();
+        let pieces: Vec<ChunkRef> = all.filter(|piece| !avoided.has(piece)).collect();
         Known::lazy(self.scratch, Box::new(move |each| pieces.iter().try_for_each(each)))
     }
 

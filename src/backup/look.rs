@@ -7,14 +7,14 @@ use std::iter::Peekable;
 
 use tokio_util::sync::CancellationToken;
 
+use super::avoided::Avoided;
 use super::edits::EditWriter;
 use super::error::BackupError;
 use super::findings::Findings;
 use super::gone::GoneKeeper;
-use super::missing::Missing;
 use super::reread::Share;
 use super::trees::SiteTree;
-use crate::files::{Change, Measure, PieceSink, ReadBuffer, ReadError, Stopped, Walked, compare, read_file, xattrs_of};
+use crate::files::{Captured, Change, Measure, PieceSink, ReadBuffer, ReadError, Stopped, Walked, compare, read_file, xattrs_of};
 use crate::progress::{Event, Progress};
 use crate::repository::RepositoryError;
 use crate::repository::byte_text::ByteText;
@@ -37,8 +37,8 @@ pub(super) struct Look<'a> {
     pub(super) measure: &'a mut Measure,
     /// What reading unchanged files found: a second look doesn't find it again.
     pub(super) reread: &'a mut Findings,
-    /// Packs that the store has lost: what was in them is read again.
-    pub(super) missing: &'a Missing,
+    /// Packs that nothing is taken from: what is in them is read again.
+    pub(super) avoided: &'a Avoided,
     /// What is found, as edits of the earlier list.
     pub(super) edits: &'a mut EditWriter,
     pub(super) buffer: &'a mut ReadBuffer,
@@ -124,8 +124,13 @@ impl Look<'_> {
         match before {
             Some(before)
                 if compare(&before, &now, previous_started, network) != Change::Content
-                    && !self.missing.has_any(&before.chunks) =>
+                    && !self.avoided.lost_any(&before.chunks) =>
             {
+                // By the second look it has been sent again, or can't be read.
+                if which == Which::First && self.avoided.sparse_any(&before.chunks) {
+                    self.read_anew(before, now)?;
+                    return Ok(true);
+                }
                 if self.is_due(which, now.path.as_bytes()) {
                     self.read_again(before, now)?;
                     return Ok(true);
@@ -235,7 +240,12 @@ impl Look<'_> {
 
     /// Reads a file and lists it. One that can't be captured is named; step 3 then keeps what step 1 has of it under uploads/.
     pub(super) fn read(&mut self, which: Which, before: Option<Draft>, now: Draft) -> Result<Option<Draft>, BackupError> {
-        let path = now.path;
+        let captured = self.capture(&now.path)?;
+        self.take(which, before, now.path, captured)
+    }
+
+    /// Reads a file's content into chunks. The outer failure is the run's.
+    pub(super) fn capture(&mut self, path: &ByteText) -> Result<Result<Captured<DraftChunk>, ReadError>, BackupError> {
         let mut pieces = Pieces {
             progress: self.progress,
             writer: self.writer,
@@ -246,20 +256,35 @@ impl Look<'_> {
         };
         let result = read_file(&self.site_tree.tree, path.as_bytes(), self.buffer, &mut pieces);
         let Pieces { chunks, error, .. } = pieces;
-        let why = match result {
-            Ok(captured) => {
-                let mut entry: Draft = captured.entry;
-                entry.chunks = chunks;
-                if let Some(detail) = captured.lacking {
+        match result {
+            Ok(mut captured) => {
+                captured.entry.chunks = chunks;
+                Ok(Ok(captured))
+            }
+            Err(ReadError::Stopped) => Err(error.unwrap_or(BackupError::Task)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Lists what was read of a file.
+    pub(super) fn take(
+        &mut self,
+        which: Which,
+        before: Option<Draft>,
+        path: ByteText,
+        captured: Result<Captured<DraftChunk>, ReadError>,
+    ) -> Result<Option<Draft>, BackupError> {
+        let why = match captured {
+            Ok(Captured { entry, lacking, torn, .. }) => {
+                if let Some(detail) = lacking {
                     self.found(FindingCode::AttributesUnread, path.clone(), detail);
                 }
-                if captured.torn {
+                if torn {
                     self.torn(path);
                 }
                 self.list(before, &entry)?;
                 return Ok(Some(entry));
             }
-            Err(ReadError::Stopped) => return Err(error.unwrap_or(BackupError::Task)),
             // Gone between the walk and now: as if the walk had come later.
             Err(ReadError::Gone) => None,
             Err(ReadError::NotRegular) => Some("it stopped being a regular file while it was looked at".to_owned()),

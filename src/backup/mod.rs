@@ -1,12 +1,12 @@
 //! One snapshot end to end: order, progress, commit.
 
+mod avoided;
 mod commit;
 mod edits;
 mod error;
 mod findings;
 mod gone;
 mod look;
-mod missing;
 mod parent;
 mod publish;
 mod report;

@@ -59,34 +59,46 @@ impl Look<'_> {
 
     /// Reads a file that has not changed, by all that the system says of it. Its content counts.
     pub(super) fn read_again(&mut self, before: Draft, now: Draft) -> Result<(), BackupError> {
-        let path = now.path.clone();
         let mut comparison = Comparison { progress: self.progress, expected: &before.chunks, at: 0 };
         let read: Result<Captured<DraftChunk>, _> =
-            read_file(&self.site_tree.tree, path.as_bytes(), self.buffer, &mut comparison);
+            read_file(&self.site_tree.tree, now.path.as_bytes(), self.buffer, &mut comparison);
         let whole = comparison.at == before.chunks.len();
         match read {
             Ok(captured) if whole && !captured.torn && captured.entry.holes == before.holes => {
                 // As the walk saw it: what has changed since is for the second look.
                 return self.keep_content(before, now);
             }
-            Err(ReadError::Unreadable(error)) => {
-                let detail = format!("it can't be read any more ({error}); what the snapshot before has of it is kept");
-                self.found_for_good(FindingCode::Unreadable, path, detail);
-                return self.keep_content(before, now);
-            }
+            Err(ReadError::Unreadable(error)) => return self.keep_unreadable(before, now, &error),
             // Another content, or something else by now: as every changed file.
             Ok(_) | Err(_) => {}
         }
+        self.read_anew(before, now)
+    }
+
+    /// Reads a file that has not changed, by all that the system says of it, as a changed one: what of it nothing is known of is sent. Says so if it
+    /// did change all the same; one that can't be read stays as the snapshot before has it.
+    pub(super) fn read_anew(&mut self, before: Draft, now: Draft) -> Result<(), BackupError> {
+        let path = now.path.clone();
+        let captured = match self.capture(&path)? {
+            Err(ReadError::Unreadable(error)) => return self.keep_unreadable(before, now, &error),
+            captured => captured,
+        };
         let as_it_was = (now.size, now.mtime, now.ctime, now.inode);
-        let holes = before.holes.clone();
-        let Some(entry) = self.read(Which::First, Some(before), now)? else { return Ok(()) };
+        let (holes, content): (_, Vec<ChunkId>) = (before.holes.clone(), before.chunks.iter().map(|chunk| chunk.id).collect());
+        let Some(entry) = self.take(Which::First, Some(before), path.clone(), captured)? else { return Ok(()) };
         // A file system gives room back, and finds zeros that need none, in its own time: other holes are other pieces, not another content.
-        let same_holes = entry.holes == holes;
-        if same_holes && (entry.size, entry.mtime, entry.ctime, entry.inode) == as_it_was && entry.flags.is_empty() {
+        let other = entry.holes == holes && !entry.chunks.iter().map(|chunk| chunk.id).eq(content);
+        if other && (entry.size, entry.mtime, entry.ctime, entry.inode) == as_it_was && entry.flags.is_empty() {
             let detail = "its content is another than before, though its size and times are not; the snapshots before this one have the old content";
             self.found_for_good(FindingCode::SilentChange, path, detail.to_owned());
         }
         Ok(())
+    }
+
+    fn keep_unreadable(&mut self, before: Draft, now: Draft, error: &std::io::Error) -> Result<(), BackupError> {
+        let detail = format!("it can't be read any more ({error}); what the snapshot before has of it is kept");
+        self.found_for_good(FindingCode::Unreadable, now.path.clone(), detail);
+        self.keep_content(before, now)
     }
 
     fn found_for_good(&mut self, code: FindingCode, path: ByteText, detail: String) {

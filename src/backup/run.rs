@@ -9,13 +9,13 @@ use jiff::Timestamp;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
+use super::avoided::{self, Avoided};
 use super::commit::{Commit, Held};
 use super::edits::{EditWriter, Edited};
 use super::error::BackupError;
 use super::findings::Findings;
 use super::gone::GoneKeeper;
 use super::look::{Draft, Look, Which};
-use super::missing::{self, Missing};
 use super::parent::{self, Chosen};
 use super::report::{RunReport, SnapshotSummary, Trigger};
 use super::reread::Share;
@@ -133,8 +133,8 @@ struct Work {
     share: Share,
     /// What reading them found.
     reread: Findings,
-    /// Packs of the parent that the store has lost.
-    missing: Missing,
+    /// Packs of the parent that nothing is taken from.
+    avoided: Avoided,
 }
 
 impl Run<'_> {
@@ -182,8 +182,8 @@ impl Run<'_> {
             self.uncancelled(self.recover(state, &trusted)).await?;
         }
         let bad = Record::load(&context.state, &context.site.name).bad_packs;
-        let looked = missing::look(context.store.as_ref(), &self.layout, state, parent.as_ref(), &bad, context.progress.as_ref());
-        let (missing, packs_missing) = self.uncancelled(looked).await?;
+        let looked = avoided::look(context.store.as_ref(), &self.layout, state, parent.as_ref(), &bad, context.progress.as_ref());
+        let (avoided, packs_missing) = self.uncancelled(looked).await?;
         let (broken, resumed) = self.uncancelled(self.resume(state, &trusted)).await?;
         let scratch = state.scratch();
         let writer = PackWriter::new(WriterContext {
@@ -199,7 +199,7 @@ impl Run<'_> {
             recipients: context.site.recipients.clone(),
             cancel: context.cancel.clone(),
         })?;
-        let (files, tables) = known(parent.as_ref(), &missing, &scratch);
+        let (files, tables) = known(parent.as_ref(), &avoided, &scratch);
         let (buffer, share) = (ReadBuffer::new(), Share::new(context.site.reread, seq));
         let mut work = Work {
             writer,
@@ -210,7 +210,7 @@ impl Run<'_> {
             buffer,
             share,
             reread: Findings::new(&scratch, "reread")?,
-            missing,
+            avoided,
         };
         let mut gate = Findings::new(&scratch, "gate")?;
         findings.into_iter().chain(packs_missing).for_each(|finding| gate.add(finding));
@@ -274,7 +274,7 @@ impl Run<'_> {
         let after = |(tree, unchanged): (&SiteTree, bool)| tree.after(parent.as_ref(), &scratch, unchanged);
         let trees = trees.iter().zip(unchanged).map(after).collect::<Result<_, _>>()?;
         let found = vec![gate.finish()?, work.reread.finish()?, lasting.finish()?];
-        let held = Held { found, trees, drafted_tables, resumed, dumped, missing: work.missing };
+        let held = Held { found, trees, drafted_tables, resumed, dumped, avoided: work.avoided };
         let commit = Commit {
             run: self,
             state,
@@ -405,7 +405,7 @@ impl Run<'_> {
             findings,
             measure: work.measures.entry(site_tree.name).or_default(),
             reread: &mut work.reread,
-            missing: &work.missing,
+            avoided: &work.avoided,
             edits: &mut edits,
             buffer: &mut work.buffer,
             gone: GoneKeeper::new(site_tree.keeps()),
@@ -452,17 +452,17 @@ impl Run<'_> {
     }
 }
 
-/// The parent's chunks that the store still has, read when first asked for.
-fn known(parent: Option<&LocalSnapshot>, missing: &Missing, scratch: &std::path::Path) -> (Known, Known) {
+/// The parent's chunks that can be named again, read when first asked for.
+fn known(parent: Option<&LocalSnapshot>, avoided: &Avoided, scratch: &std::path::Path) -> (Known, Known) {
     let Some(parent) = parent else { return (Known::nothing(), Known::nothing()) };
-    let (lost_files, lost_rows) = (missing.clone(), missing.clone());
+    let (in_files, in_tables) = (avoided.clone(), avoided.clone());
     let (lists, tables) = (parent.file_lists(), parent.tables());
     let files = Known::lazy(
         scratch,
         Box::new(move |each| {
             for list in lists {
                 for entry in ListReader::<FileEntry>::open(&list)? {
-                    entry?.chunks.iter().filter(|chunk| !lost_files.has(chunk)).try_for_each(&mut *each)?;
+                    entry?.chunks.iter().filter(|chunk| !in_files.has(chunk)).try_for_each(&mut *each)?;
                 }
             }
             Ok(())
@@ -473,7 +473,7 @@ fn known(parent: Option<&LocalSnapshot>, missing: &Missing, scratch: &std::path:
         Box::new(move |each| {
             for entry in ListReader::<TableEntry>::open(&tables)? {
                 let chunk = entry?.chunk;
-                if !lost_rows.has(&chunk) {
+                if !in_tables.has(&chunk) {
                     each(&chunk)?;
                 }
             }

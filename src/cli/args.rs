@@ -154,19 +154,28 @@ Examples:
   wp-backup-agent verify --checksums              and the checksum that the store keeps of each pack
   wp-backup-agent verify --read=1/30              and one of thirty packs is read, another thirtieth each time
   wp-backup-agent verify --read --identity FILE   and all packs, what is in encrypted ones, too
+  wp-backup-agent verify --restore --user root    and the newest snapshot is restored, read back, compared and removed again
 Ends with 65 when something is wrong (docs/VERIFY.md).")]
 pub(super) struct VerifyArgs {
     /// The site; may be left out when there is only one
     pub(super) site: Option<String>,
     /// Read manifests, notes and lists, and ask for the packs: the default
-    #[arg(long, conflicts_with_all = ["checksums", "read"])]
+    #[arg(long, conflicts_with_all = ["checksums", "read", "restore"])]
     structure: bool,
     /// Also compare the checksum that the store keeps of each pack; nothing is fetched
-    #[arg(long, conflicts_with = "read")]
+    #[arg(long, conflicts_with_all = ["read", "restore"])]
     checksums: bool,
     /// Also read packs and hash every chunk in them: all, or a share such as 1/30, another each time
     #[arg(long, value_name = "SHARE", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     read: Option<ShareOf>,
+    /// Beside the structure: restore the newest snapshot into a directory and a schema of its own, read both back, and compare
+    #[arg(long, conflicts_with = "read")]
+    pub(super) restore: bool,
+    /// Where that directory is made; it needs room for all of the site's files. Default: the local state's directory
+    #[arg(long, value_name = "DIR", requires = "restore")]
+    pub(super) scratch: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) account: Account,
     #[command(flatten)]
     pub(super) unlock: Unlock,
     /// Print JSON
@@ -178,6 +187,7 @@ impl VerifyArgs {
     /// How deep.
     pub(super) fn level(&self) -> VerifyLevel {
         match (self.read, self.checksums) {
+            _ if self.restore => VerifyLevel::Restore,
             (Some(ShareOf(of)), _) => VerifyLevel::Read(Share::new(of, 0)),
             (None, true) => VerifyLevel::Checksums,
             (None, false) => VerifyLevel::Structure,
@@ -389,12 +399,8 @@ pub(super) struct RestoreArgs {
     /// Load the database into this schema of the site's server, which must be empty or not exist
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(super) database: Option<String>,
-    /// Load it by this account instead of the site's, which may only read
-    #[arg(long, requires = "database")]
-    pub(super) user: Option<String>,
-    /// The file that holds that account's password; without it: socket authentication
-    #[arg(long, value_name = "FILE", requires = "user")]
-    pub(super) password_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) account: Account,
     /// Write the database to standard output, as SQL for `mysql --binary-mode --comments`
     #[arg(long)]
     pub(super) sql: bool,
@@ -416,6 +422,17 @@ pub(super) struct RestoreArgs {
     /// Connections that load at a time
     #[arg(long, value_name = "N", requires = "database", default_value_t = DEFAULT_CONNECTIONS, value_parser = connections)]
     pub(super) connections: usize,
+}
+
+/// Who loads.
+#[derive(Debug, Args)]
+pub(super) struct Account {
+    /// Load the database by this account instead of the site's, which may only read
+    #[arg(long)]
+    pub(super) user: Option<String>,
+    /// The file that holds that account's password; without it: socket authentication
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub(super) password_file: Option<PathBuf>,
 }
 
 /// How `restore --files` goes about it.

@@ -15,7 +15,7 @@ use super::output::Output;
 use super::signals::cancelled_by_signals;
 use super::sites::choose_site;
 use crate::config::{Identities, Settings, TrustedKeys};
-use crate::error::Exit;
+use crate::error::{Exit, render};
 use crate::files::{PathSelection, below_root};
 use crate::progress::Silent;
 use crate::repository::byte_text::ByteText;
@@ -219,8 +219,11 @@ pub(super) async fn find(settings: &Settings, args: &SnapshotsFind, out: &mut Ou
         let content = hit.version.content.map_or_else(|| name(&hit.version.kind), |id| id.to_string().chars().take(8).collect());
         out.line(format_args!("{which:<11} {:>12} {} {content:<8} {}", hit.version.size, time(hit.version.mtime), hit.path));
     };
-    let hits = finder.search(&found, &mut line).await?;
-    if hits == 0 {
+    let searched = finder.search(&found, &mut line).await?;
+    for (seq, error) in &searched.passed_over {
+        out.note(format!("snapshot {seq} was passed over: {}", render(error)));
+    }
+    if searched.hits == 0 {
         let what = format!("nothing fits {pattern} in {}", plural(found.len() as u64, "snapshot"));
         return Err(Failure::new(
             Exit::NoInput,

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand. Parse, call, print; no logic.
 
+mod account;
 mod args;
 mod browse;
 mod cancel;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::account::account;
 use super::args::{Global, RestoreArgs};
 use super::failure::Failure;
 use super::format::{local_time, plural};
@@ -9,7 +10,7 @@ use super::output::Output;
 use super::replaced::{Replaced, UnderWay};
 use super::sites::choose_site;
 use super::{restore_files, safety};
-use crate::config::{DatabaseSettings, Identities, Secret, Settings, SiteSettings, TrustedKeys};
+use crate::config::{Identities, Settings, TrustedKeys};
 use crate::database::{Definer, Existing};
 use crate::error::Exit;
 use crate::progress::{Progress, Silent};
@@ -18,29 +19,13 @@ use crate::repository::sign::SigningKey;
 use crate::restore::{DatabaseOptions, Restore, Selection, TablesRestored};
 use crate::storage;
 
-/// The site's server, by the account that was named or the site's own.
-fn account(site: &SiteSettings, args: &RestoreArgs) -> Result<DatabaseSettings, Failure> {
-    let mut settings = site.database.clone();
-    if let Some(user) = &args.user {
-        settings.user = user.clone();
-        settings.password = match &args.password_file {
-            None => Secret::default(),
-            Some(file) => {
-                let password = std::fs::read_to_string(file).map_err(|error| {
-                    let what = format!("the password's file {} can't be read: {error}", file.display());
-                    Failure::new(Exit::Denied, what, "name a file that this user may read")
-                })?;
-                Secret::new(password.strip_suffix('\n').unwrap_or(&password).to_owned())
-            }
-        };
-    }
-    Ok(settings)
-}
-
 /// Runs the subcommand.
 pub(super) async fn run(settings: &Settings, global: &Global, args: &RestoreArgs, out: &mut Output) -> Result<Exit, Failure> {
     if args.files.is_none() && args.database.is_none() && !args.sql {
         return Err(Failure::new(Exit::Usage, "nothing to restore to", "give --files DIR, --database NAME, or --sql"));
+    }
+    if args.account.user.is_some() && args.database.is_none() {
+        return Err(Failure::new(Exit::Usage, "--user is of a database that is loaded", "give --database NAME, too, or leave it out"));
     }
     let site = choose_site(settings, args.site.as_deref())?;
     let identities = Identities::read(&args.unlock.identities)?;
@@ -74,7 +59,7 @@ pub(super) async fn run(settings: &Settings, global: &Global, args: &RestoreArgs
     }
     // All that can be refused is, before anything is touched.
     let selection = Selection::new(&args.tables)?;
-    let account = args.database.as_ref().map(|_| account(site, args)).transpose()?;
+    let account = args.database.as_ref().map(|_| account(site, &args.account)).transpose()?;
     if args.database.is_some() || args.sql {
         restore.check_database(account.as_ref(), &selection).await?;
     }

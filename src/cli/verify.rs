@@ -1,7 +1,10 @@
 //! `verify`
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
+use super::account::account;
 use super::args::VerifyArgs;
 use super::failure::Failure;
 use super::format::{bytes, plural};
@@ -9,14 +12,20 @@ use super::output::Output;
 use super::signals::cancelled_by_signals;
 use super::sites::choose_site;
 use crate::config::{Identities, Settings};
+use crate::database::DEFAULT_CONNECTIONS;
 use crate::error::{Exit, render};
+use crate::progress::Silent;
 use crate::repository::layout::Layout;
 use crate::repository::verify::{Fault, Report, Verify};
+use crate::restore::{Scratch, verify_by_trial};
 use crate::storage;
 
 /// Looks at a site's part of the store and says what is wrong with it.
 pub(super) async fn run(settings: &Settings, args: &VerifyArgs, out: &mut Output) -> Result<Exit, Failure> {
     let site = choose_site(settings, args.site.as_deref())?;
+    if args.account.user.is_some() && !args.restore {
+        return Err(Failure::new(Exit::Usage, "--user is of a database that is loaded", "give --restore, too, or leave it out"));
+    }
     let identities = Identities::read(&args.unlock.identities)?;
     let store = storage::open(&settings.store).await?;
     let url = store.url();
@@ -31,10 +40,19 @@ pub(super) async fn run(settings: &Settings, args: &VerifyArgs, out: &mut Output
         known_bad: Default::default(),
         cancel: cancelled_by_signals(),
     };
-    let (report, kept) = verify.run_and_keep(&settings.daemon.state).await?;
-    if let Err(error) = kept {
+    let state = &settings.daemon.state;
+    let (report, kept) = if args.restore {
+        let dir = args.scratch.clone().unwrap_or_else(|| state.clone());
+        let scratch = Scratch { dir, database: account(site, &args.account)?, connections: DEFAULT_CONNECTIONS };
+        let (report, kept) = verify_by_trial(verify, &scratch, state, Arc::new(Silent)).await?;
+        (report, kept.map_err(|error| render(&error)))
+    } else {
+        let (report, kept) = verify.run_and_keep(state).await?;
+        (report, kept.map_err(|error| render(&error)))
+    };
+    if let Err(why) = kept {
         // Another machine than the one that is backed up need not keep it; it only lacks what the next verify would compare with.
-        out.note(format!("what was found is not kept here: {}", render(&error)));
+        out.note(format!("what was found is not kept here: {why}"));
     }
     if args.json {
         out.json(&Answer { api: 1, site: site.name.as_str(), report: &report });
@@ -65,13 +83,26 @@ fn tell(report: &Report, out: &mut Output) {
     let depth = match report.share {
         Some(1) => "every pack was read".to_owned(),
         Some(of) => format!("1 of {of} packs was read"),
-        None if report.level == "structure" => "no pack was read, and no checksum asked for".to_owned(),
+        None if report.level != "checksums" => "no pack was read, and no checksum asked for".to_owned(),
         None => "no pack was read; the store was asked for its checksums".to_owned(),
     };
     let needed = format!("{} ({})", plural(report.needed.count, "pack"), bytes(report.needed.bytes));
     out.line(format!("{} need {needed}; {depth}", plural(report.snapshots, "snapshot")));
     if report.looked_at.count > 0 {
         out.line(format!("looked at: {} ({})", plural(report.looked_at.count, "pack"), bytes(report.looked_at.bytes)));
+    }
+    if let Some(tried) = &report.tried {
+        out.line(format!(
+            "snapshot {} was restored and compared: {} ({}), {} with {}",
+            tried.seq,
+            plural(tried.files, "file"),
+            bytes(tried.bytes),
+            plural(tried.tables, "table"),
+            plural(tried.rows, "row"),
+        ));
+        for what in &tried.not_compared {
+            out.line(format!("not compared: {what}"));
+        }
     }
     for (signer, count) in &report.signers {
         out.line(format!("{} signed by {signer}", plural(*count, "snapshot")));

@@ -179,6 +179,19 @@ pub struct VerifySettings {
     pub depth: Depth,
     /// One of so many packs is read each time.
     pub share: u32,
+    /// What restoring needs beside; of [`Depth::Restore`] alone.
+    pub trial: TrialSettings,
+}
+
+/// How a snapshot is restored for a trial.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TrialSettings {
+    /// Where its files go; default: the local state's directory.
+    pub scratch: Option<PathBuf>,
+    /// Who loads its database, and by which password; default: the site's own account.
+    pub account: Option<(String, Secret)>,
+    /// What opens its packs, if they are sealed.
+    pub identity_file: Option<PathBuf>,
 }
 
 /// When the daemon prunes a site, and what stays.

@@ -6,7 +6,8 @@ use super::SiteName;
 use super::check::Check;
 use super::error::ConfigError;
 use super::raw::RawVerify;
-use super::settings::VerifySettings;
+use super::secret_file::{self, SecretPlace};
+use super::settings::{TrialSettings, VerifySettings};
 
 /// Of so many packs one is read each time, unless told otherwise.
 const DEFAULT_SHARE: u32 = 30;
@@ -22,6 +23,8 @@ pub enum Depth {
     Checksums,
     /// And a share of the packs is read.
     Read,
+    /// The structure, and the newest snapshot is restored and compared.
+    Restore,
 }
 
 /// `[site.verify]`, when it is there.
@@ -54,5 +57,37 @@ pub(super) fn verify(
             }
         }
     };
-    Ok(Some(VerifySettings { schedule, depth, share }))
+    let trial = trial(check, site, raw, depth)?;
+    Ok(Some(VerifySettings { schedule, depth, share, trial }))
+}
+
+fn trial(check: &mut Check<'_>, site: &SiteName, raw: &RawVerify, depth: Depth) -> Result<TrialSettings, ConfigError> {
+    const USER: &str = "site.verify.user";
+    const PASSWORD: &str = "site.verify.password_file";
+    let of_trials = [
+        ("site.verify.scratch", &raw.scratch),
+        (USER, &raw.user),
+        (PASSWORD, &raw.password_file),
+        ("site.verify.identity_file", &raw.identity_file),
+    ];
+    if let Some((key, given)) = of_trials.iter().find_map(|(key, given)| Some((*key, given.as_ref()?)))
+        && depth != Depth::Restore
+    {
+        return Err(check.invalid(key, given, "given, and site.verify.level isn't \"restore\"", "set the level, or remove it"));
+    }
+    let scratch = check.path(Some(site), "site.verify.scratch", raw.scratch.as_ref())?;
+    let identity_file = check.path(Some(site), "site.verify.identity_file", raw.identity_file.as_ref())?;
+    let place = SecretPlace { file_key: PASSWORD, file: raw.password_file.as_ref(), credential_key: PASSWORD, credential: None };
+    let password = secret_file::read(check.source, &place, None)?;
+    let account = match (&raw.user, &raw.password_file, password) {
+        (None, Some(file), _) => {
+            return Err(check.invalid(PASSWORD, file, "given without site.verify.user", "say whose password it is"));
+        }
+        (None, None, _) => None,
+        (Some(user), _, password) => {
+            check.given(Some(site), USER, user);
+            Some((user.get_ref().clone(), password.map(|(secret, _)| secret).unwrap_or_default()))
+        }
+    };
+    Ok(TrialSettings { scratch, account, identity_file })
 }

@@ -11,11 +11,13 @@ use super::clock::Clock;
 use super::due::Due;
 use super::state::{StateError, make_private};
 use crate::config::schedule::Schedule;
-use crate::config::{Depth, SiteSettings, StoreSettings, VerifySettings};
+use crate::config::{Depth, Identities, SiteSettings, StoreSettings, VerifySettings};
+use crate::database::DEFAULT_CONNECTIONS;
 use crate::error::{Explain as _, render};
-use crate::repository::RepositoryError;
 use crate::repository::layout::Layout;
 use crate::repository::verify::{Level, Report, Share, Verify};
+use crate::progress::Silent;
+use crate::restore::{RestoreError, Scratch, verify_by_trial};
 use crate::storage;
 
 /// How often due times are looked for.
@@ -24,8 +26,8 @@ const LOOK: Duration = Duration::from_secs(30);
 /// Verifies a site.
 #[async_trait]
 pub trait Verifier: Send + Sync + 'static {
-    /// Verifies, and keeps what it found in the local state. May be dropped at any point.
-    async fn verify(&self, site: &SiteSettings, level: Level, cancel: &CancellationToken) -> Result<Report, RepositoryError>;
+    /// Verifies, and keeps what it found in the local state. May be dropped at any point, but for [`Level::Restore`], which watches `cancel`.
+    async fn verify(&self, site: &SiteSettings, level: Level, cancel: &CancellationToken) -> Result<Report, RestoreError>;
 }
 
 /// Verifies what is in the store.
@@ -44,20 +46,32 @@ impl StoreVerifier {
 
 #[async_trait]
 impl Verifier for StoreVerifier {
-    async fn verify(&self, site: &SiteSettings, level: Level, cancel: &CancellationToken) -> Result<Report, RepositoryError> {
+    async fn verify(&self, site: &SiteSettings, level: Level, cancel: &CancellationToken) -> Result<Report, RestoreError> {
+        let trial = site.verify.as_ref().map(|verify| verify.trial.clone()).unwrap_or_default();
         let verify = Verify {
             store: storage::open(&self.store).await?,
             layout: Layout::new(site.name.clone()),
             trusted: site.trusted.clone(),
-            // This host has none.
-            identities: Default::default(),
+            // A host that is backed up has none.
+            identities: Identities::read(trial.identity_file.as_slice())?,
             level,
             own: None,
             seen: None,
             known_bad: Default::default(),
             cancel: cancel.clone(),
         };
-        let (report, kept) = verify.run_and_keep(&self.state).await?;
+        let (report, kept) = if level == Level::Restore {
+            let mut database = site.database.clone();
+            if let Some((user, password)) = trial.account {
+                (database.user, database.password) = (user, password);
+            }
+            let dir = trial.scratch.unwrap_or_else(|| self.state.clone());
+            let scratch = Scratch { dir, database, connections: DEFAULT_CONNECTIONS };
+            verify_by_trial(verify, &scratch, &self.state, Arc::new(Silent)).await?
+        } else {
+            let (report, kept) = verify.run_and_keep(&self.state).await?;
+            (report, kept.map_err(RestoreError::from))
+        };
         if let Err(error) = kept {
             tracing::error!(site = %site.name, "what a verify found is not kept: {}", render(&error));
         }
@@ -120,12 +134,19 @@ impl Verifying {
                 Depth::Checksums => Level::Checksums,
                 // Which share is kept with what was found.
                 Depth::Read => Level::Read(Share::new(verify.share, 0)),
+                Depth::Restore => Level::Restore,
             };
             let site = &settings.name;
             tracing::info!(site = %site, level = level.name(), "verify started");
-            let ended = tokio::select! {
-                ended = self.verifier.verify(settings, level, &self.stop) => ended,
-                () = self.stop.cancelled() => return,
+            let verified = self.verifier.verify(settings, level, &self.stop);
+            let ended = if level == Level::Restore {
+                // It removes what it made, also when it is cancelled.
+                verified.await
+            } else {
+                tokio::select! {
+                    ended = verified => ended,
+                    () = self.stop.cancelled() => return,
+                }
             };
             match ended {
                 Ok(report) if report.is_fine() => {
@@ -159,11 +180,11 @@ mod tests {
 
     #[async_trait]
     impl Verifier for Told {
-        async fn verify(&self, _: &SiteSettings, level: Level, _: &CancellationToken) -> Result<Report, RepositoryError> {
+        async fn verify(&self, _: &SiteSettings, level: Level, _: &CancellationToken) -> Result<Report, RestoreError> {
             let mut all = self.0.lock().unwrap();
             all.push(level);
             // What fails is tried again at the next time, not before.
-            if all.len() == 1 { Err(RepositoryError::Task) } else { Ok(Report::default()) }
+            if all.len() == 1 { Err(RestoreError::Cancelled) } else { Ok(Report::default()) }
         }
     }
 
@@ -173,7 +194,7 @@ mod tests {
         let clock = Arc::new(ManualClock::at(at("2026-05-01T12:00:00Z")));
         let told = Arc::new(Told::default());
         let mut verifying = Verifying::new(told.clone(), clock.clone(), CancellationToken::new());
-        let settings = VerifySettings { schedule: "45 4 * * *".into(), depth: Depth::Read, share: 30 };
+        let settings = VerifySettings { schedule: "45 4 * * *".into(), depth: Depth::Read, share: 30, trial: Default::default() };
         let schedule = Schedule::parse(&settings.schedule, Some("UTC")).unwrap();
         verifying.add(&site("blog"), &settings, dir.path(), schedule).unwrap();
         verifying.verify_what_is_due().await;

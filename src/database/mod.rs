@@ -10,6 +10,7 @@ mod connect;
 mod ddl;
 mod dump;
 mod error;
+mod fingerprint;
 mod framing;
 mod grants;
 mod identity;
@@ -33,8 +34,9 @@ mod watch;
 
 pub use dump::{Dump, DumpSink, DumpStats, EachRow, SinkStopped};
 pub use error::DatabaseError;
+pub use fingerprint::Fingerprint;
 pub use framing::{Statements, statements};
-pub use load::{DEFAULT_CONNECTIONS, Existing, LoadOptions, Loaded, Loader, Names};
+pub use load::{DEFAULT_CONNECTIONS, Existing, LoadOptions, Loaded, Loader, Names, drop_schema};
 pub use object_sql::{Definer, table_of_trigger, with_definer};
 pub use swap::{Swap, Swapped};
 pub use vendor::{Adapted, Adapter, Maker, Uncarried, Vendor};

@@ -181,6 +181,9 @@ pub struct PackInfo {
     pub sha256: String,
     /// Bytes of content that this snapshot uses of it, a chunk counted once per entry that names it.
     pub live: u64,
+    /// Bytes of content of all chunks in it; 0 where that isn't known.
+    #[serde(default)]
+    pub content: u64,
     /// Whom it is sealed to ([`Manifest::sealed`]); absent: it is plain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed: Option<RecipientsId>,

@@ -29,6 +29,7 @@ pub mod shelf;
 pub mod sign;
 pub mod snapshots;
 mod source;
+pub mod sparse;
 pub mod state;
 pub mod verify;
 pub mod writer;

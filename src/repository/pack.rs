@@ -27,6 +27,8 @@ pub(crate) const FRAME_LIMIT: usize = 2 << 20;
 
 const BLOCK: usize = 512;
 const TOC_MEMBER: &str = "toc.json";
+/// A table of contents is never longer when it is decompressed: seventy bytes for each of 2^16 chunks, with room.
+pub(crate) const TOC_LIMIT: u64 = 64 << 20;
 /// A skippable zstd frame: decoders pass over it.
 const SKIPPABLE: u32 = 0x184D_2A57;
 const TRAILER_MARK: &[u8; 8] = b"WPBATOC1";
@@ -186,7 +188,8 @@ impl PackBuilder {
             seal(recipients, &mut self.stored)?;
         }
         let (name, sha256): (_, Sha256) = (PackName::of(&self.stored), sha2::Sha256::digest(&self.stored).into());
-        let info = PackInfo { name, size: self.stored.len() as u64, sha256: hex::encode(sha256), live: 0, sealed };
+        let content = self.toc.chunks.iter().map(|chunk| chunk.1).sum();
+        let info = PackInfo { name, size: self.stored.len() as u64, sha256: hex::encode(sha256), live: 0, content, sealed };
         Ok(SealedPack { info, sha256, stored: packs.lend(self.stored), toc: self.toc })
     }
 }
@@ -255,8 +258,7 @@ pub(crate) fn read_toc(codec: &mut Codec, end: &[u8], pack_size: u64) -> Result<
     let (offset, length) = toc_place(end)?;
     let before = pack_size.checked_sub(end.len() as u64).ok_or_else(|| bad_toc("the pack is longer than it should be"))?;
     let frame = offset.checked_sub(before).and_then(|at| slice(end, at, length)).ok_or_else(|| bad_toc("it is out of bounds"))?;
-    // Seventy times 2^16 chunks is what a table of contents can hold at most, with room.
-    let plain = codec.read(frame, 64 << 20).map_err(|detail| bad_toc(&detail))?;
+    let plain = codec.read(frame, TOC_LIMIT).map_err(|detail| bad_toc(&detail))?;
     let size = tar::Header::from_byte_slice(plain.get(..BLOCK).ok_or_else(|| bad_toc("no header"))?)
         .size()
         .map_err(|e| bad_toc(&e.to_string()))?;

@@ -12,7 +12,7 @@ use super::error::RepositoryError;
 use super::ids::PackName;
 use super::layout::Layout;
 use super::manifest::PackInfo;
-use super::pack::{FRAME_LIMIT, Toc, read_toc, slice, toc_place};
+use super::pack::{FRAME_LIMIT, TOC_LIMIT, Toc, read_toc, slice, toc_place};
 use super::seal::{HEADER_LIMIT, Keys, Opener, SealedPart, header_length, plain_length, segments};
 use crate::storage::{Store, StoreError, StoreErrorKind};
 
@@ -104,6 +104,9 @@ impl PackSource {
             let needed = plain.saturating_sub(toc_place(&end)?.0);
             if needed <= length {
                 return block_in_place(|| read_toc(codec, &end, plain));
+            }
+            if needed > TOC_LIMIT {
+                return Err(out_of_bounds(&info.name));
             }
             length = needed;
         }

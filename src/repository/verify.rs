@@ -41,6 +41,8 @@ pub enum Level {
     Checksums,
     /// A share of the packs is read, and every chunk in them hashed.
     Read(Share),
+    /// The structure; and who calls it restores the newest snapshot and compares.
+    Restore,
 }
 
 impl Level {
@@ -50,6 +52,7 @@ impl Level {
             Self::Structure => "structure",
             Self::Checksums => "checksums",
             Self::Read(_) => "read",
+            Self::Restore => "restore",
         }
     }
 }
@@ -135,6 +138,8 @@ pub enum FaultKind {
     PackChecksum,
     /// A pack's content isn't what it should be.
     PackDamaged,
+    /// What was restored isn't what the snapshot holds, or it doesn't restore.
+    Restored,
 }
 
 impl FaultKind {
@@ -154,6 +159,7 @@ impl FaultKind {
             Self::PackSize => "pack of another size",
             Self::PackChecksum => "pack of another checksum",
             Self::PackDamaged => "damaged pack",
+            Self::Restored => "restore",
         }
     }
 }
@@ -194,6 +200,9 @@ pub struct Report {
     pub list_pieces: u64,
     /// Packs whose checksums or bytes were looked at.
     pub looked_at: Amount,
+    /// The snapshot that was restored, of the level that does so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tried: Option<Tried>,
     /// Who signed how many of the snapshots; those that nobody signed stand under `nobody`.
     pub signers: BTreeMap<String, u64>,
     /// What could not be looked at, and why: that is no fault.
@@ -212,13 +221,33 @@ pub struct Report {
     pub bad_packs: BTreeSet<PackName>,
 }
 
+/// A snapshot that was restored and compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Tried {
+    /// Its manifest's key.
+    pub snapshot: String,
+    /// Its number.
+    pub seq: u64,
+    /// Files.
+    pub files: u64,
+    /// Bytes of their content.
+    pub bytes: u64,
+    /// Tables.
+    pub tables: u64,
+    /// Rows.
+    pub rows: u64,
+    /// What was not compared, and why.
+    pub not_compared: Vec<String>,
+}
+
 impl Report {
     /// Whether nothing is wrong.
     pub fn is_fine(&self) -> bool {
         self.fault_count == 0
     }
 
-    fn fault(&mut self, fault: Fault) {
+    /// Takes a fault in.
+    pub fn fault(&mut self, fault: Fault) {
         self.fault_count += 1;
         if self.faults.len() < TOLD {
             self.faults.push(fault);
@@ -273,18 +302,23 @@ impl Verify {
         Ok(report)
     }
 
-    /// Does it with what verifies before have kept in local state, and keeps what it found; the second is how that went.
-    pub async fn run_and_keep(mut self, state: &Path) -> Result<(Report, Result<(), RepositoryError>), RepositoryError> {
-        let site = self.layout.site().clone();
-        let mut record = Record::load(state, &site);
+    /// The same with what verifies before have kept in local state, and that.
+    pub fn informed(mut self, state: &Path) -> (Self, Record) {
+        let record = Record::load(state, self.layout.site());
         self.own = SigningKey::load(state).ok().flatten().map(|key| key.public());
         (self.seen, self.known_bad) = (record.newest.clone(), record.bad_packs.clone());
         if let Level::Read(share) = &mut self.level {
             *share = Share::new(share.of(), record.turn);
         }
-        let report = self.run().await?;
-        record.take(&report, jiff::Timestamp::now());
-        let kept = record.save(state, &site);
+        (self, record)
+    }
+
+    /// Does it with what verifies before have kept in local state, and keeps what it found; the second is how that went.
+    pub async fn run_and_keep(self, state: &Path) -> Result<(Report, Result<(), RepositoryError>), RepositoryError> {
+        let site = self.layout.site().clone();
+        let (verify, record) = self.informed(state);
+        let report = verify.run().await?;
+        let kept = record.keep(&report, state, &site);
         Ok((report, kept))
     }
 

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use bytes::Bytes;
 use tokio::task::block_in_place;
 
 use super::crossing::Crossing;
@@ -10,7 +11,7 @@ use super::tables::Tables;
 use super::{Restore, RestoreError, TablesRestored};
 use crate::config::DatabaseSettings;
 use crate::database::{Definer, Existing, LoadOptions, Loaded, Loader, Swap, Swapped, with_definer};
-use crate::repository::entry::TableItem;
+use crate::repository::entry::{TableEntry, TableItem};
 
 /// How a database is restored.
 #[derive(Debug, Clone)]
@@ -97,7 +98,7 @@ impl Restore {
             definer: options.definer.clone(),
         };
         let mut loader = Loader::open(settings, name, load, self.cancel.clone()).await?;
-        match self.feed(&mut loader, crossing, &options.selection, everything).await {
+        match self.feed(&mut loader, crossing, &options.selection, everything, &mut |_| ()).await {
             Ok(tables) => Ok(DatabaseRestored { tables, loaded: loader.finish().await?, changes, swapped: None }),
             Err(error) => {
                 loader.abandon().await;
@@ -137,7 +138,7 @@ impl Restore {
         selection: &Selection,
     ) -> Result<(TablesRestored, Loaded), RestoreError> {
         let mut loader = swap.loader().await?;
-        let tables = match self.feed(&mut loader, crossing, selection, everything).await {
+        let tables = match self.feed(&mut loader, crossing, selection, everything, &mut |_| ()).await {
             Ok(tables) => tables,
             Err(error) => {
                 loader.abandon().await;
@@ -147,7 +148,7 @@ impl Restore {
         swap.switch(loader).await?;
         // Read again rather than kept: there may be any number of them.
         let mut loader = swap.objects_loader().await?;
-        match self.feed(&mut loader, crossing, selection, not_tables).await {
+        match self.feed(&mut loader, crossing, selection, not_tables, &mut |_| ()).await {
             Ok(_) => Ok((tables, loader.finish().await?)),
             Err(error) => {
                 loader.abandon().await;
@@ -156,17 +157,20 @@ impl Restore {
         }
     }
 
-    async fn feed(
+    /// Loads what is selected and `wanted`; `seen` is shown each entry as the snapshot has it.
+    pub(super) async fn feed(
         &mut self,
         loader: &mut Loader,
         crossing: Crossing,
         selection: &Selection,
         wanted: fn(TableItem) -> bool,
+        seen: &mut (dyn FnMut(&TableEntry<Bytes>) + Send),
     ) -> Result<TablesRestored, RestoreError> {
         let mut tables = self.tables(selection);
         while let Some(entry) = tables.next(wanted).await? {
             loader.room(entry.item, entry.chunk.size).await?;
             if let Some(entry) = tables.read(entry).await? {
+                seen(&entry);
                 loader.load(crossing.adapt(entry)?).await?;
             }
         }

@@ -1,5 +1,6 @@
 //! Why a restore failed.
 
+use crate::config::IdentityError;
 use crate::database::DatabaseError;
 use crate::error::{Exit, Explain};
 use crate::files::FilesError;
@@ -76,6 +77,9 @@ pub enum RestoreError {
         /// How many are allowed.
         limit: usize,
     },
+    /// A file of identities.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// A signal.
     #[error("the restore was cancelled; what it had written is left as it is")]
     Cancelled,
@@ -93,6 +97,7 @@ impl Explain for RestoreError {
             Self::Pattern { .. } => Exit::Usage,
             Self::NoSuchTable { .. } | Self::NoSuchPath { .. } | Self::NoSuchTree { .. } => Exit::NoInput,
             Self::TooMany { .. } => Exit::Usage,
+            Self::Identity(error) => error.exit(),
             Self::Cancelled => Exit::Cancelled,
         }
     }
@@ -113,6 +118,7 @@ impl Explain for RestoreError {
                 Some("without --tree it is wp-content; `wp-backup-agent snapshots show --json` names the others".into())
             }
             Self::TooMany { .. } => Some("give a narrower pattern".into()),
+            Self::Identity(error) => error.advice(),
             Self::Output(_) | Self::Cancelled => None,
         }
     }

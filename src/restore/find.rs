@@ -15,9 +15,11 @@ use crate::repository::entry::{FileEntry, FileKind};
 use crate::repository::ids::ChunkId;
 use crate::repository::layout::Layout;
 use crate::repository::list::LineBuffer;
+use crate::repository::manifest::Manifest;
 use crate::repository::reader::ChunkReader;
 use crate::repository::seal::Keys;
 use crate::repository::sign;
+use crate::repository::RepositoryError;
 use crate::repository::snapshots::{self, Found};
 use crate::storage::Store;
 
@@ -63,6 +65,15 @@ pub struct Hit {
     pub version: Version,
 }
 
+/// What a search came to.
+#[derive(Debug)]
+pub struct Searched {
+    /// Stretches that were given out.
+    pub hits: u64,
+    /// The numbers of snapshots that were passed over, and why: the newest first.
+    pub passed_over: Vec<(u64, RepositoryError)>,
+}
+
 type Matches = Vec<(ByteText, Version)>;
 
 /// A search over the snapshots of a site.
@@ -79,27 +90,33 @@ pub struct Finder {
     pub tree: Option<TreeName>,
     /// What opens sealed packs.
     pub identities: Identities,
-    /// Whose snapshots are believed; one of another ends the search.
+    /// Whose snapshots are believed; those of others are passed over.
     pub trusted: TrustedKeys,
     /// Ends the search.
     pub cancel: CancellationToken,
 }
 
 impl Finder {
-    /// Searches these snapshots, given the oldest first, and gives each stretch out: the newest first.
-    pub async fn search(&self, snapshots: &[Found], each: &mut (dyn FnMut(&Hit) + Send)) -> Result<u64, RestoreError> {
+    /// Searches these snapshots, given the oldest first, and gives each stretch out: the newest first. One that can't be read, or isn't believed, is
+    /// passed over, and told by its number.
+    pub async fn search(&self, snapshots: &[Found], each: &mut (dyn FnMut(&Hit) + Send)) -> Result<Searched, RestoreError> {
         let mut open: BTreeMap<ByteText, Hit> = BTreeMap::new();
         // Of the snapshot before: most pieces of a list are those of the next.
         let mut known: HashMap<ChunkId, Arc<Matches>> = HashMap::new();
-        let mut hits = 0;
+        let (mut hits, mut passed_over) = (0, Vec::new());
         let mut give = |hit: &Hit| {
             hits += 1;
             each(hit);
         };
         for found in snapshots.iter().rev() {
-            let stored = snapshots::read(self.store.as_ref(), found).await?;
-            sign::accept(&self.trusted, stored.signer, &found.path)?;
-            let manifest = stored.manifest;
+            let manifest = match self.manifest(found).await {
+                Ok(manifest) => manifest,
+                Err(error) if error.is_of_the_object() => {
+                    passed_over.push((found.key.seq, error));
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             let pieces = match listed(&manifest, self.tree) {
                 Ok(listed) => listed.pieces,
                 // Older snapshots may be without the tree.
@@ -140,7 +157,13 @@ impl Finder {
             (open, known) = (still, here);
         }
         open.values().for_each(&mut give);
-        Ok(hits)
+        Ok(Searched { hits, passed_over })
+    }
+
+    async fn manifest(&self, found: &Found) -> Result<Manifest, RepositoryError> {
+        let stored = snapshots::read(self.store.as_ref(), found).await?;
+        sign::accept(&self.trusted, stored.signer, &found.path)?;
+        Ok(stored.manifest)
     }
 
     fn matches(&self, piece: &bytes::Bytes) -> Result<Matches, RestoreError> {

@@ -13,6 +13,7 @@ mod list;
 mod selection;
 mod spares;
 mod tables;
+mod trial;
 
 use std::sync::Arc;
 
@@ -22,10 +23,11 @@ pub use database::{DatabaseOptions, DatabaseRestored};
 pub use diff::{Changed, DiffTotals, Difference};
 pub use error::RestoreError;
 pub use files::FilesRestored;
-pub use find::{FOUND_LIMIT, Finder, Hit, Version};
+pub use find::{FOUND_LIMIT, Finder, Hit, Searched, Version};
 pub use selection::Selection;
 pub use spares::Place;
 pub use tables::{TablesLost, TablesRestored};
+pub use trial::{Scratch, verify_by_trial};
 
 use crate::config::{Identities, PublicKey, TrustedKeys};
 use crate::progress::{Event, Phase, Progress};

@@ -56,6 +56,18 @@ impl TablesLost {
         self.names.is_empty()
     }
 
+    /// Whether this trigger or view is of a table that is not there.
+    fn has_what(&self, entry: &TableEntry, sql: &[u8]) -> bool {
+        match entry.item {
+            TableItem::Trigger => table_of_trigger(sql).is_some_and(|table| self.undefined.contains(&table)),
+            TableItem::View => self.undefined.iter().any(|table| {
+                let quoted = [b"`", table.as_bytes(), b"`"].concat();
+                memchr::memmem::find(sql, &quoted).is_some()
+            }),
+            _ => false,
+        }
+    }
+
     fn add(&mut self, entry: &TableEntry) {
         self.names.insert(entry.name.clone());
         self.sql_bytes = self.sql_bytes.saturating_add(entry.chunk.size);
@@ -168,6 +180,11 @@ impl<'a> Tables<'a> {
             }
             read => read?,
         };
+        // The server would refuse what is made of a table that isn't there.
+        if self.seen.lost.has_what(&entry, &sql) {
+            self.seen.lost.add(&entry);
+            return Ok(None);
+        }
         let chosen = self.selection.choose(&entry) != Chosen::WithItsTable
             || table_of_trigger(&sql).is_some_and(|table| self.selection.matches(&table));
         self.seen.count(&entry, chosen);

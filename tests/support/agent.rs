@@ -90,7 +90,12 @@ impl Agent {
 
     /// Runs a command to its end.
     pub fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().expect("the program starts")
+        let output = self.command(args).output().expect("the program starts");
+        // What it is there to print.
+        if args.first() != Some(&"keygen") {
+            holds_no_secret(&text(&output));
+        }
+        output
     }
 
     /// Runs a command that must exit with 0; its standard output.
@@ -166,7 +171,9 @@ impl Daemon {
     pub fn stop(mut self) -> (Vec<String>, Option<i32>) {
         signal(self.pid(), rustix::process::Signal::TERM);
         let status = self.child.wait().expect("the daemon ends");
-        (self.lines.take().expect("taken once").join().expect("the log"), status.code())
+        let log = self.lines.take().expect("taken once").join().expect("the log");
+        log.iter().for_each(|line| holds_no_secret(line));
+        (log, status.code())
     }
 }
 
@@ -176,6 +183,13 @@ impl Drop for Daemon {
             signal(self.pid(), rustix::process::Signal::TERM);
             let _ = self.child.wait();
         }
+    }
+}
+
+/// Whatever a test is about: no command and no daemon prints what opens a store or its packs.
+fn holds_no_secret(text: &str) {
+    for secret in [SECRET_KEY, "AGE-SECRET-KEY-1"] {
+        assert!(!text.contains(secret), "a secret is printed");
     }
 }
 

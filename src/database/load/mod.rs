@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::board::{Board, Chunk, LARGE, NewTable, TableId};
-pub use self::target::{Existing, Names};
+pub use self::target::{Existing, Names, drop_schema};
 use self::worker::Limits;
 use super::connect::Session;
 use super::error::DatabaseError;

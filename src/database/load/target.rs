@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::config::DatabaseSettings;
 use crate::database::connect::Session;
 use crate::database::error::DatabaseError;
@@ -66,6 +68,18 @@ pub(in crate::database) async fn enter(
     }
     session.execute([b"USE ", schema.as_slice()].concat()).await.map_err(|error| denied(error, settings, target))?;
     Ok(exists)
+}
+
+/// Drops a schema that was made by the caller, with all that is in it; one that isn't there is no failure.
+///
+/// # Errors
+/// As those of the server; [`DatabaseError::SystemSchema`].
+pub async fn drop_schema(settings: &DatabaseSettings, schema: &str, cancel: CancellationToken) -> Result<(), DatabaseError> {
+    refuse_system(schema)?;
+    let mut session = Session::connect(settings, None, cancel).await?;
+    let dropped = session.execute([b"DROP DATABASE IF EXISTS ", quoted(schema.as_bytes()).as_slice()].concat()).await;
+    session.leave().await;
+    dropped
 }
 
 /// Whether there is such a schema (that the account may see).

@@ -57,7 +57,7 @@ struct Bench {
 }
 
 fn pack(number: u8) -> PackInfo {
-    PackInfo { name: PackName([number; 32]), size: 10, sha256: String::new(), live: 1, sealed: None }
+    PackInfo { name: PackName([number; 32]), size: 10, sha256: String::new(), live: 1, content: 1, sealed: None }
 }
 
 impl Bench {

@@ -100,7 +100,7 @@ fn another_identity_does_not_open_it_and_a_damaged_header_is_told_from_that() {
     let error = opener.open(&sealed.keys(&Identity::generate()), &part).unwrap_err();
     let recipient = sealed.identity.to_public().to_string();
     assert!(matches!(&error, RepositoryError::WrongIdentity { recipients, .. } if *recipients == recipient), "{error}");
-    let info = PackInfo { name: part.pack, size: 1, sha256: String::new(), live: 1, sealed: Some(part.sealed) };
+    let info = PackInfo { name: part.pack, size: 1, sha256: String::new(), live: 1, content: 1, sealed: Some(part.sealed) };
     let none = Keys { identities: Identities::default(), ..sealed.keys(&sealed.identity) };
     assert!(matches!(none.could_open(&info), Err(RepositoryError::NoIdentity { .. })));
     // Of the header and nonce no byte may be another.

@@ -12,7 +12,7 @@ use crate::repository::manifest::{Manifest, PackInfo, Parent};
 use crate::repository::pruned::Note;
 use crate::repository::sign;
 use crate::repository::snapshots::{self, Found, Stored};
-use crate::storage::Listed;
+use crate::storage::{Listed, StoreErrorKind};
 
 /// A pack that snapshots need.
 pub(super) struct Needed {
@@ -46,7 +46,7 @@ impl Look<'_> {
             }
         }
         let (mut links, mut site, mut lists) = (Vec::new(), Site::default(), Lists::default());
-        let mut gone = Vec::new();
+        let (mut gone, mut denied) = (Vec::new(), Vec::new());
         for found in &found {
             self.verify.go_on()?;
             self.report.snapshots += 1;
@@ -61,6 +61,10 @@ impl Look<'_> {
                 Err(error) if error.is_of_the_object() => {
                     self.fault(FaultKind::Manifest, &found.path, reason(&error), Some(found.key.seq));
                     unread.insert(found.path.clone());
+                    continue;
+                }
+                Err(error) if is_denied(&error) => {
+                    denied.push((found, error));
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -82,8 +86,17 @@ impl Look<'_> {
             self.take(&mut site, &found.path, &stored.manifest);
             lists.check(self.verify, &found.path, &stored.manifest, self.report).await?;
         }
-        let dropped = self.notes().await?;
-        self.checkpoints().await?;
+        // All of them: these credentials may not read. One of many: it was put there so that nobody can, under a key of someone else's.
+        for (found, error) in denied {
+            if links.is_empty() {
+                return Err(error);
+            }
+            self.fault(FaultKind::Manifest, &found.path, reason(&error), Some(found.key.seq));
+            unread.insert(found.path.clone());
+        }
+        let may_read = !links.is_empty();
+        let dropped = self.notes(may_read).await?;
+        self.checkpoints(may_read).await?;
         for fault in chain::faults(&links, &dropped, &unread, |key| layout.parse_snapshot(key).map(|key| key.seq)) {
             self.report.fault(fault);
         }
@@ -141,7 +154,7 @@ impl Look<'_> {
     }
 
     /// What believed notes say was dropped.
-    async fn notes(&mut self) -> Result<HashSet<(String, String)>, RepositoryError> {
+    async fn notes(&mut self, may_read: bool) -> Result<HashSet<(String, String)>, RepositoryError> {
         let (store, layout) = (self.verify.store.as_ref(), &self.verify.layout);
         let mut dropped = HashSet::new();
         for object in self.all(&layout.pruned()).await? {
@@ -162,21 +175,25 @@ impl Look<'_> {
                 }
                 // Another prune has tidied it away.
                 Err(error) if snapshots::is_gone(&error) => {}
-                Err(error) if error.is_of_the_object() => self.fault(FaultKind::Note, &object.key, reason(&error), None),
+                Err(error) if error.is_of_the_object() || may_read && is_denied(&error) => {
+                    self.fault(FaultKind::Note, &object.key, reason(&error), None);
+                }
                 Err(error) => return Err(error),
             }
         }
         Ok(dropped)
     }
 
-    async fn checkpoints(&mut self) -> Result<(), RepositoryError> {
+    async fn checkpoints(&mut self, may_read: bool) -> Result<(), RepositoryError> {
         let (store, layout) = (self.verify.store.as_ref(), &self.verify.layout);
         for object in self.all(&layout.checkpoints()).await? {
             self.verify.go_on()?;
             match checkpoint::read(store, layout, &object.key, &self.verify.trusted).await {
                 Ok(_) => {}
                 Err(error) if snapshots::is_gone(&error) => {}
-                Err(error) if error.is_of_the_object() => self.fault(FaultKind::Record, &object.key, reason(&error), None),
+                Err(error) if error.is_of_the_object() || may_read && is_denied(&error) => {
+                    self.fault(FaultKind::Record, &object.key, reason(&error), None);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -199,6 +216,10 @@ impl Look<'_> {
             }
         }
     }
+}
+
+fn is_denied(error: &RepositoryError) -> bool {
+    matches!(error, RepositoryError::Store(error) if error.kind == StoreErrorKind::Denied)
 }
 
 fn link(stored: &Stored) -> Link {

@@ -40,7 +40,7 @@ pub(super) async fn check(verify: &Verify, site: &Site, report: &mut Report) -> 
         }
     }
     match verify.level {
-        Level::Structure => Ok(()),
+        Level::Structure | Level::Restore => Ok(()),
         Level::Checksums => checksums(verify, site, &gone, report).await,
         Level::Read(share) => {
             let keys = Keys::of_sets(&verify.identities, site.sealed.clone());
@@ -95,23 +95,34 @@ async fn checksums(verify: &Verify, site: &Site, gone: &HashSet<PackName>, repor
     packs.sort_by_key(|needed| needed.info.name);
     let asked: Vec<_> = packs.into_iter().map(|needed| kept(verify, needed)).collect();
     let mut asked = futures::stream::iter(asked).buffered(ASKING);
+    let (mut with, mut without) = (false, Vec::new());
     while let Some((needed, sum)) = asked.next().await {
         verify.go_on()?;
         match sum {
             Ok(Some(sum)) => {
                 report.looked_at.add(needed.info.size);
+                with = true;
                 let sum = hex::encode(sum);
                 if sum != needed.info.sha256 {
                     let detail = format!("the store's SHA-256 is {sum}, that of what was sent {}", needed.info.sha256);
                     tell(verify, site, &needed.info.name, (FaultKind::PackChecksum, detail), report);
                 }
             }
-            Ok(None) => report.not_looked_at("packs of which the store keeps no SHA-256: read them, by --read".to_owned()),
+            Ok(None) => without.push(&needed.info),
             Err(error) if error.kind == StoreErrorKind::NotFound => {
                 let bad = (FaultKind::PackMissing, "it is not in the store any more".to_owned());
                 tell(verify, site, &needed.info.name, bad, report);
             }
             Err(error) => return Err(error.into()),
+        }
+    }
+    // Each is sent with one: a store that keeps those of others has had this one from someone else.
+    for pack in without {
+        if with {
+            let detail = "the store keeps no SHA-256 of it, though it was sent with one as the others were".to_owned();
+            tell(verify, site, &pack.name, (FaultKind::PackChecksum, detail), report);
+        } else {
+            report.not_looked_at("packs of which the store keeps no SHA-256: read them, by --read".to_owned());
         }
     }
     Ok(())

@@ -78,6 +78,12 @@ impl Record {
         self.bad_packs = report.bad_packs.clone();
     }
 
+    /// Takes a report in, as of now, and keeps it all.
+    pub fn keep(mut self, report: &Report, state: &Path, site: &SiteName) -> Result<(), RepositoryError> {
+        self.take(report, Timestamp::now());
+        self.save(state, site)
+    }
+
     /// Keeps it, durably.
     pub fn save(&self, state: &Path, site: &SiteName) -> Result<(), RepositoryError> {
         let path = Self::path(&state.join(site.as_str()));

@@ -168,5 +168,5 @@ async fn ages(store: &Shared, now: SystemTime) -> Result<BTreeMap<PackName, std:
 }
 
 fn info(name: PackName) -> PackInfo {
-    PackInfo { name, size: 32, sha256: String::new(), live: 1, sealed: None }
+    PackInfo { name, size: 32, sha256: String::new(), live: 1, content: 1, sealed: None }
 }

@@ -1,5 +1,6 @@
-//! Packs that the parent needs and the store has no more, or at another size: once a week the store is asked; and those that a verify on this
-//! machine found bad. What was in them is read and sent again, so that snapshots from this one on are whole.
+//! Packs of the parent that a run takes nothing from: those that the store has no more, or at another size (once a week it is asked); those that a
+//! verify on this machine found bad; and those of which the parent needs little. What is needed of them is read and sent again: so snapshots from
+//! this one on are whole, and little that nobody needs is kept.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -15,27 +16,45 @@ use crate::repository::ids::PackName;
 use crate::repository::layout::Layout;
 use crate::repository::lost_packs::{Lost, lost};
 use crate::repository::manifest::PackInfo;
+use crate::repository::sparse::sparse;
 use crate::repository::state::{LocalSnapshot, SiteState};
 use crate::storage::{Store, StoreErrorKind};
 
 /// How often the store is asked.
 const EVERY: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// The packs that nothing may be taken from.
+/// The packs that nothing is taken from, if it can be had elsewhere.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Missing(Arc<HashSet<PackName>>);
+pub(super) struct Avoided(Arc<Packs>);
 
-impl Missing {
-    /// Whether this chunk is lost.
+#[derive(Debug, Default)]
+struct Packs {
+    /// Lost, or bad.
+    lost: HashSet<PackName>,
+    /// Whole, but for the most part not needed.
+    sparse: HashSet<PackName>,
+}
+
+impl Avoided {
+    /// Whether nothing is taken from this chunk's pack.
     pub(super) fn has(&self, chunk: &ChunkRef) -> bool {
-        self.0.contains(&chunk.pack)
+        self.0.lost.contains(&chunk.pack) || self.0.sparse.contains(&chunk.pack)
     }
 
     /// Whether any of these chunks is lost.
-    pub(super) fn has_any(&self, chunks: &[DraftChunk]) -> bool {
-        let lost = |chunk: &DraftChunk| matches!(&chunk.place, DraftPlace::Stored(place) if self.0.contains(&place.pack));
-        !self.0.is_empty() && chunks.iter().any(lost)
+    pub(super) fn lost_any(&self, chunks: &[DraftChunk]) -> bool {
+        any(&self.0.lost, chunks)
     }
+
+    /// Whether any of these chunks is in a sparse pack.
+    pub(super) fn sparse_any(&self, chunks: &[DraftChunk]) -> bool {
+        any(&self.0.sparse, chunks)
+    }
+}
+
+fn any(packs: &HashSet<PackName>, chunks: &[DraftChunk]) -> bool {
+    let among = |chunk: &DraftChunk| matches!(&chunk.place, DraftPlace::Stored(place) if packs.contains(&place.pack));
+    !packs.is_empty() && chunks.iter().any(among)
 }
 
 /// Looks for what the parent needs, if that wasn't done for a week; tells what is missing, and what a verify found bad.
@@ -46,7 +65,7 @@ pub(super) async fn look(
     parent: Option<&LocalSnapshot>,
     known_bad: &BTreeSet<PackName>,
     progress: &dyn Progress,
-) -> Result<(Missing, Vec<Finding>), BackupError> {
+) -> Result<(Avoided, Vec<Finding>), BackupError> {
     let packs = parent.map(|parent| parent.manifest.packs.as_slice()).unwrap_or_default();
     let found_bad = |pack: &&PackInfo| known_bad.contains(&pack.name);
     let mut lost: Vec<_> = packs.iter().filter(found_bad).map(|pack| (pack, "a verify found it bad".to_owned())).collect();
@@ -61,7 +80,14 @@ pub(super) async fn look(
         ),
     };
     let findings = lost.iter().map(finding).collect();
-    Ok((Missing(Arc::new(lost.iter().map(|(pack, _)| pack.name).collect())), findings))
+    let lost: HashSet<_> = lost.iter().map(|(pack, _)| pack.name).collect();
+    let sparse: Vec<_> = sparse(packs).into_iter().filter(|pack| !lost.contains(&pack.name)).collect();
+    if !sparse.is_empty() {
+        let (count, live) = (sparse.len(), sparse.iter().map(|pack| pack.live).sum::<u64>());
+        progress.event(Event::Note(format!("of {count} packs less than a quarter is still needed: {live} bytes of content, which are sent again")));
+    }
+    let sparse = sparse.into_iter().map(|pack| pack.name).collect();
+    Ok((Avoided(Arc::new(Packs { lost, sparse })), findings))
 }
 
 /// Which of these packs the store says that it lacks, if that wasn't asked for a week.

@@ -1,0 +1,268 @@
+//! `verify --restore`: the newest snapshot restored where nothing else is, read back from there, compared, and removed again.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::block_in_place;
+use tokio_util::sync::CancellationToken;
+
+use super::crossing::Crossing;
+use super::selection::Selection;
+use super::{Restore, RestoreError};
+use crate::config::{DatabaseSettings, SiteName, TreeName};
+use crate::database::{Definer, Existing, Fingerprint, LoadOptions, Loader, Vendor, drop_schema};
+use crate::error::{Exit, Explain as _, render};
+use crate::files::{Action, TargetOptions};
+use crate::progress::Progress;
+use crate::repository::entry::TableItem;
+use crate::repository::verify::{Fault, FaultKind, Level, Report, Tried, Verify};
+use crate::repository::{RepositoryError, random_hex};
+
+/// What the schemas of trials are called, but for their random ends.
+const SCHEMA_START: &str = "wp_backup_agent_trial_";
+/// Differences that are told one by one.
+const TOLD: usize = 100;
+
+/// Where a snapshot is restored to for a trial.
+#[derive(Debug, Clone)]
+pub struct Scratch {
+    /// The directory in which a directory of its own is made.
+    pub dir: PathBuf,
+    /// A server, and an account that may create a schema there.
+    pub database: DatabaseSettings,
+    /// Connections that load at a time.
+    pub connections: usize,
+}
+
+/// Looks at the store's structure, then tries the newest snapshot; keeps what was found, and answers how keeping went.
+///
+/// # Errors
+/// Those of [`Verify::run`], and what keeps the trial itself from being made: no room, no server. That the snapshot doesn't restore is in the report.
+/// Needs a multi-threaded runtime.
+pub async fn verify_by_trial(
+    verify: Verify,
+    scratch: &Scratch,
+    state: &Path,
+    progress: Arc<dyn Progress>,
+) -> Result<(Report, Result<(), RestoreError>), RestoreError> {
+    let (verify, record) = Verify { level: Level::Restore, ..verify }.informed(state);
+    let (store, layout, cancel) = (Arc::clone(&verify.store), verify.layout.clone(), verify.cancel.clone());
+    let (identities, trusted) = (verify.identities.clone(), verify.trusted.clone());
+    let site = layout.site().clone();
+    let mut report = verify.run().await?;
+    if report.snapshots > 0 {
+        let place = Place::make(scratch, &site, &cancel).await?;
+        let tried = async {
+            let restore = Restore::open(store, layout, "latest", progress, cancel.clone()).await?;
+            restore.trusting(&trusted)?.unlock(&identities).try_in(&place, scratch).await
+        };
+        let tried = tried.await;
+        let removed = place.remove(scratch).await;
+        match tried {
+            Ok((tried, differences)) => {
+                for detail in differences {
+                    report.fault(Fault { kind: FaultKind::Restored, object: tried.snapshot.clone(), detail, snapshots: Some((tried.seq, tried.seq)) });
+                }
+                report.tried = Some(tried);
+            }
+            Err(error) if is_of_the_snapshot(&error) => {
+                let detail = format!("it doesn't restore: {}", render(&error));
+                report.fault(Fault { kind: FaultKind::Restored, object: "latest".to_owned(), detail, snapshots: None });
+            }
+            Err(error) => return Err(error),
+        }
+        removed?;
+    }
+    let kept = record.keep(&report, state, &site).map_err(RestoreError::from);
+    Ok((report, kept))
+}
+
+/// Whether it is the snapshot that doesn't restore, and not the place that can't take it.
+fn is_of_the_snapshot(error: &RestoreError) -> bool {
+    match error {
+        RestoreError::Repository(error) => error.is_of_the_object(),
+        RestoreError::Incomplete { .. } => true,
+        // A server that takes the connection, and not what the snapshot holds.
+        RestoreError::Database(error) => !matches!(error.exit(), Exit::Unavailable | Exit::Denied | Exit::Cancelled | Exit::CannotCreate),
+        _ => false,
+    }
+}
+
+/// A directory and a schema of a trial's own. Only one trial of a site is under way at a time in one directory.
+struct Place {
+    dir: PathBuf,
+    schema: String,
+    _lock: File,
+}
+
+impl Place {
+    /// Makes them. What a trial that was killed has left is removed first.
+    async fn make(scratch: &Scratch, site: &SiteName, cancel: &CancellationToken) -> Result<Self, RestoreError> {
+        let dir = scratch.dir.join(format!("trial-{site}"));
+        let path = dir.with_extension("lock");
+        let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let lock = lock.map_err(RepositoryError::state("opening", &path))?;
+        match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(RepositoryError::Held { site: site.to_string(), path }.into());
+            }
+            Err(error) => return Err(RepositoryError::state("locking", &path)(error.into()).into()),
+        }
+        // The lock's file names the schema.
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        if before.starts_with(SCHEMA_START) {
+            drop_schema(&scratch.database, before.trim(), cancel.clone()).await?;
+        }
+        block_in_place(|| remove_dir(&dir)).map_err(RepositoryError::state("removing", &dir))?;
+        let schema = format!("{SCHEMA_START}{}", random_hex());
+        fs::write(&path, &schema).map_err(RepositoryError::state("writing", &path))?;
+        fs::DirBuilder::new().mode(0o700).create(&dir).map_err(RepositoryError::state("making", &dir))?;
+        Ok(Self { dir, schema, _lock: lock })
+    }
+
+    /// Removes them, also when the trial was cancelled.
+    async fn remove(self, scratch: &Scratch) -> Result<(), RestoreError> {
+        let dropped = drop_schema(&scratch.database, &self.schema, CancellationToken::new()).await;
+        let removed = block_in_place(|| remove_dir(&self.dir));
+        dropped?;
+        removed.map_err(RepositoryError::state("removing", &self.dir))?;
+        let path = self.dir.with_extension("lock");
+        Ok(fs::write(&path, "").map_err(RepositoryError::state("writing", &path))?)
+    }
+}
+
+/// Removes a directory with all in it, also where it holds directories that even their owner may not write to.
+fn remove_dir(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        removed => return removed,
+    }
+    for entry in walkdir::WalkDir::new(dir).into_iter().filter_entry(|entry| {
+        if entry.file_type().is_dir() {
+            // Where this fails, the removal says so.
+            let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700));
+        }
+        true
+    }) {
+        entry?;
+    }
+    fs::remove_dir_all(dir)
+}
+
+impl Restore {
+    /// Restores everything to this place, and reads it back; what differs, in words.
+    async fn try_in(mut self, place: &Place, scratch: &Scratch) -> Result<(Tried, Vec<String>), RestoreError> {
+        let mut tried = Tried { snapshot: self.path.clone(), seq: self.manifest.seq, ..Tried::default() };
+        let mut differences = Vec::new();
+        let trees = self.manifest.trees.iter().map(|tree| Some(tree.name));
+        for tree in std::iter::once(None).chain(trees).collect::<Vec<_>>() {
+            self.try_files(place, tree, &mut tried, &mut differences).await?;
+        }
+        self.try_database(place, scratch, &mut tried, &mut differences).await?;
+        Ok((tried, differences))
+    }
+
+    async fn try_files(
+        &mut self,
+        place: &Place,
+        tree: Option<TreeName>,
+        tried: &mut Tried,
+        differences: &mut Vec<String>,
+    ) -> Result<(), RestoreError> {
+        let name = tree.map_or("wp-content", TreeName::as_str);
+        let target = place.dir.join(name);
+        let restored = self.files_into(&target, tree, TargetOptions::default()).await?;
+        tried.files += restored.stats.files;
+        tried.bytes = tried.bytes.saturating_add(restored.stats.bytes);
+        // What this account may not set isn't compared.
+        if restored.stats.owners_not_set > 0 {
+            tried.not_compared.push(format!("{name}: owners of {} entries, which only root may set", restored.stats.owners_not_set));
+        }
+        if restored.stats.xattrs_not_set > 0 {
+            let count = restored.stats.xattrs_not_set;
+            tried.not_compared.push(format!("{name}: extended attributes of {count} entries, which can't be set here"));
+        }
+        let told = Arc::new(Mutex::new((0u64, Vec::new())));
+        let heard = Arc::clone(&told);
+        let unset = restored.stats.owners_not_set + restored.stats.xattrs_not_set > 0;
+        let options = TargetOptions {
+            overwrite: true,
+            dry_run: true,
+            checksum: true,
+            tell: Some(Box::new(move |action, path| {
+                let what = match action {
+                    Action::Keep => return,
+                    Action::Metadata if unset => return,
+                    Action::Create => "it is not there after the restore",
+                    Action::Replace => "its content is another after the restore",
+                    _ => "its mode, owner or time is another after the restore",
+                };
+                let mut told = heard.lock().unwrap_or_else(PoisonError::into_inner);
+                told.0 += 1;
+                if told.1.len() < TOLD {
+                    told.1.push(format!("{name}/{path}: {what}"));
+                }
+            })),
+            ..TargetOptions::default()
+        };
+        self.files_into(&target, tree, options).await?;
+        let (count, first) = std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner));
+        if count > first.len() as u64 {
+            differences.push(format!("{name}: {count} entries differ after the restore; the first of them follow"));
+        }
+        differences.extend(first);
+        Ok(())
+    }
+
+    async fn try_database(
+        &mut self,
+        place: &Place,
+        scratch: &Scratch,
+        tried: &mut Tried,
+        differences: &mut Vec<String>,
+    ) -> Result<(), RestoreError> {
+        let (settings, all) = (&scratch.database, Selection::default());
+        let crossing = Crossing::to(settings, &self.manifest, self.cancel.clone()).await?;
+        let load = LoadOptions {
+            connections: scratch.connections,
+            existing: Existing::Refuse,
+            names: None,
+            definer: Definer::Drop,
+        };
+        let mut loader = Loader::open(settings, &place.schema, load, self.cancel.clone()).await?;
+        let mut expected = Fingerprint::default();
+        let fed = self.feed(&mut loader, crossing, &all, not_an_event, &mut |entry| expected.add(entry)).await;
+        let tables = match fed {
+            Ok(tables) => tables,
+            Err(error) => {
+                loader.abandon().await;
+                return Err(error);
+            }
+        };
+        loader.finish().await?;
+        (tried.tables, tried.rows) = (tables.tables, tables.rows);
+        let found = Fingerprint::of(settings, &place.schema, self.progress.as_ref(), self.cancel.clone()).await?;
+        // Another server shows the same definition in other words.
+        let same = Vendor::ask(settings, self.cancel.clone()).await? == Vendor::of(&self.manifest.server.version);
+        if !same {
+            tried.not_compared.push("definitions of tables and views: the server is of another version than the site's".to_owned());
+        }
+        tried.not_compared.push("events: they were not made, as the server would run them".to_owned());
+        let differ = expected.differences(&found, same);
+        if differ.len() > TOLD {
+            differences.push(format!("database: {} objects differ after the restore; the first of them follow", differ.len()));
+        }
+        differences.extend(differ.into_iter().take(TOLD).map(|what| format!("database: {what}")));
+        Ok(())
+    }
+}
+
+/// An event of the scratch schema might be about the site's own.
+fn not_an_event(item: TableItem) -> bool {
+    item != TableItem::Event
+}

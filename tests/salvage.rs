@@ -1,0 +1,131 @@
+//! `restore --salvage`: what a run sent again after a pack was lost serves the snapshots before it, too; what is nowhere is left out and named.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+
+use support::agent::{Agent, Store, text};
+use support::compare::{same_database, same_tree};
+use support::mariadb::MariaDb;
+use support::small_site;
+
+struct Site {
+    server: MariaDb,
+    content: tempfile::TempDir,
+    store: tempfile::TempDir,
+    agent: Agent,
+    unlock: Vec<String>,
+}
+
+impl Site {
+    fn new(sealed: bool) -> Self {
+        let server = MariaDb::start();
+        let [content, store] = [0; 2].map(|_| tempfile::tempdir().unwrap());
+        small_site::make(&server, "blog", content.path());
+        let agent = Agent::new(&server, "blog", content.path(), &Store::Local(store.path()));
+        let mut unlock = Vec::new();
+        if sealed {
+            let path = agent.path("identity").to_str().unwrap().to_owned();
+            let recipient = agent.ok(&["keygen", "--output", &path]).trim().to_owned();
+            agent.seal_to(&[&recipient]);
+            unlock = vec!["--identity".to_owned(), path];
+        }
+        Self { server, content, store, agent, unlock }
+    }
+
+    fn packs(&self) -> Vec<PathBuf> {
+        let all = walkdir::WalkDir::new(self.store.path().join("blog/packs")).into_iter().map(Result::unwrap);
+        all.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path).collect()
+    }
+
+    /// A run that looks for packs, and finds some missing.
+    fn run_sends_again(&self) {
+        let _ = fs::remove_file(self.agent.path("state/blog/packs-listed"));
+        let run = self.agent.run(&["run-now", "--foreground"]);
+        assert_eq!(run.status.code(), Some(3), "{}", text(&run));
+        assert!(text(&run).contains("pack-missing"), "{}", text(&run));
+    }
+
+    fn restore(&self, name: &str, more: &[&str]) -> (PathBuf, std::process::Output) {
+        let target = self.agent.path(name);
+        let mut args = vec!["restore", "1", "--files", target.to_str().unwrap(), "--database", name, "--user", "root"];
+        args.extend(self.unlock.iter().map(String::as_str));
+        args.extend(more);
+        (target.clone(), self.agent.run(&args))
+    }
+}
+
+#[test]
+fn an_older_snapshot_is_whole_again_by_what_was_sent_since() {
+    for sealed in [false, true] {
+        let site = Site::new(sealed);
+        site.agent.snapshot();
+        site.packs().iter().for_each(|pack| fs::remove_file(pack).unwrap());
+        site.run_sends_again();
+
+        let (_, without) = site.restore("without", &[]);
+        assert_eq!(without.status.code(), Some(65), "{}", text(&without));
+        let (target, salvaged) = site.restore("salvaged", &["--salvage"]);
+        assert!(salvaged.status.success(), "sealed: {sealed}\n{}", text(&salvaged));
+        same_tree(site.content.path(), &target).unwrap();
+        same_database(&site.server, "blog", "salvaged").unwrap();
+    }
+}
+
+#[test]
+fn what_is_nowhere_is_left_out_and_named() {
+    for sealed in [false, true] {
+        let site = Site::new(sealed);
+        let lost = site.content.path().join("uploads/large.bin");
+        let named = site.content.path().join("uploads/named-twice.bin");
+        fs::hard_link(&lost, &named).unwrap();
+        site.agent.snapshot();
+        for pack in site.packs() {
+            fs::remove_file(pack).unwrap();
+        }
+        fs::remove_file(&lost).unwrap();
+        fs::remove_file(&named).unwrap();
+        site.server.client("UPDATE blog.wp_posts SET post_title = 'Another'; DROP TABLE blog.wp_links");
+        site.run_sends_again();
+
+        let (target, salvaged) = site.restore("salvaged", &["--salvage"]);
+        let told = text(&salvaged);
+        assert_eq!(salvaged.status.code(), Some(65), "{told}");
+        for name in ["LOST: 2 files", "uploads/large.bin", "uploads/named-twice.bin", "wp_posts", "wp_links", "wp_before"] {
+            assert!(told.contains(name), "{name:?} not in {told}");
+        }
+        assert!(!target.join("uploads/large.bin").exists() && !target.join("uploads/named-twice.bin").exists());
+        // All else is there.
+        fs::remove_dir_all(site.content.path().join("uploads/nothing")).unwrap();
+        fs::remove_dir_all(target.join("uploads/nothing")).unwrap();
+        for tree in ["plugins", "themes", "uploads/2026"] {
+            same_tree(&site.content.path().join(tree), &target.join(tree)).unwrap();
+        }
+        let rows = |schema: &str, table: &str| site.server.client(&format!("SELECT COUNT(*) FROM {schema}.{table}"));
+        assert_eq!(rows("salvaged", "wp_options"), rows("blog", "wp_options"));
+        assert_eq!(rows("salvaged", "wp_posts").trim(), "0");
+        assert!(site.server.try_client("SELECT * FROM salvaged.wp_links").is_err());
+    }
+}
+
+#[test]
+fn of_a_pack_that_is_damaged_only_what_is_damaged_is_looked_for_elsewhere() {
+    let site = Site::new(false);
+    site.agent.snapshot();
+    for pack in site.packs() {
+        let mut bytes = fs::read(&pack).unwrap();
+        // In the middle, where the large file is.
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x10;
+        fs::remove_file(&pack).unwrap();
+        fs::write(&pack, bytes).unwrap();
+    }
+    let (target, salvaged) = site.restore("salvaged", &["--salvage"]);
+    assert_eq!(salvaged.status.code(), Some(65), "{}", text(&salvaged));
+    assert!(text(&salvaged).contains("LOST: 1 file"), "{}", text(&salvaged));
+    same_tree(&site.content.path().join("plugins"), &target.join("plugins")).unwrap();
+    same_database(&site.server, "blog", "salvaged").unwrap();
+}
