@@ -13,7 +13,6 @@ use support::compare;
 use support::files_site::{FilesSite, SETTLED};
 use support::mariadb::MariaDb;
 use support::small_site::{self, noise};
-use wp_backup_agent::repository::entry::FindingCode;
 use wp_backup_agent::repository::ids::PackName;
 use wp_backup_agent::repository::manifest::Manifest;
 

@@ -141,7 +141,7 @@ fn tell_lost(restored: &TablesRestored, out: &mut Output) -> bool {
     if lost.is_nothing() {
         return false;
     }
-    out.note(format!("  LOST: {}, and what else is of", plural(lost.rows, "row")));
+    out.note(format!("  LOST: {}; these are not whole, or not there:", plural(lost.rows, "row")));
     for name in &lost.names {
         out.note(format!("    {name}"));
     }

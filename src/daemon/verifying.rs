@@ -14,6 +14,7 @@ use crate::config::schedule::Schedule;
 use crate::config::{Depth, Identities, SiteSettings, StoreSettings, VerifySettings};
 use crate::database::DEFAULT_CONNECTIONS;
 use crate::error::{Explain as _, render};
+use crate::repository::RepositoryError;
 use crate::repository::layout::Layout;
 use crate::repository::verify::{Level, Report, Share, Verify};
 use crate::progress::Silent;
@@ -49,7 +50,7 @@ impl Verifier for StoreVerifier {
     async fn verify(&self, site: &SiteSettings, level: Level, cancel: &CancellationToken) -> Result<Report, RestoreError> {
         let trial = site.verify.as_ref().map(|verify| verify.trial.clone()).unwrap_or_default();
         let verify = Verify {
-            store: storage::open(&self.store).await?,
+            store: storage::open(&self.store).await.map_err(RepositoryError::from)?,
             layout: Layout::new(site.name.clone()),
             trusted: site.trusted.clone(),
             // A host that is backed up has none.
