@@ -14,7 +14,7 @@ use super::error::RepositoryError;
 use super::ids::{ChunkId, PackName};
 use super::layout::Layout;
 use super::manifest::PackInfo;
-use super::pack::slice;
+use super::pack::{FRAME_LIMIT, slice};
 use super::salvage::Salvage;
 use super::seal::{Keys, Opener};
 use super::source::{PackSource, StoredFrame, frame_limit};
@@ -22,6 +22,9 @@ use crate::storage::Store;
 
 /// A pack larger than this (one large row) is never kept whole.
 const WHOLE_LIMIT: u64 = 32 << 20;
+
+/// Decompressed frames that each reader keeps.
+const FRAMES_KEPT: usize = 3;
 
 /// The packs of one snapshot.
 pub struct PackShelf {
@@ -82,48 +85,70 @@ impl PackShelf {
     }
 }
 
+/// A decompressed frame, and where it stands; `None` where it is a chunk's content alone.
+type Plain = (Option<(PackName, u64)>, Vec<u8>);
+
 /// Reads chunks off a shelf, in one thread that isn't one of the runtime's.
 pub struct ShelfReader<'s> {
     shelf: &'s PackShelf,
     runtime: Handle,
     codec: Codec,
     opener: Opener,
-    /// Where the frame in `plain` stands.
-    at: Option<(PackName, u64)>,
-    plain: Vec<u8>,
+    /// The frames that were read last, the last one at the end: a file of which another has the content, too, lies elsewhere than those around it.
+    frames: Vec<Plain>,
 }
 
 impl<'s> ShelfReader<'s> {
     /// A reader that waits for the store by this runtime.
     pub fn new(shelf: &'s PackShelf, runtime: Handle) -> Self {
-        Self { shelf, runtime, codec: Codec::default(), opener: Opener::default(), at: None, plain: Vec::new() }
+        Self { shelf, runtime, codec: Codec::default(), opener: Opener::default(), frames: Vec::new() }
     }
 
     /// A chunk's content, whose hash is its id; `whole`: its pack is to be fetched whole.
     pub fn read(&mut self, chunk: &ChunkRef, whole: bool) -> Result<&[u8], RepositoryError> {
         let place = match (self.read_in_place(chunk, whole), &self.shelf.salvage) {
             (Err(error), Some(salvage)) if error.is_of_the_object() => {
-                let content = self.runtime.block_on(salvage.read(chunk))?.ok_or(error)?;
-                (self.at, self.plain) = (None, content.into());
-                0..self.plain.len()
+                let content = Vec::from(self.runtime.block_on(salvage.read(chunk))?.ok_or(error)?);
+                let place = 0..content.len();
+                self.keep((None, content));
+                place
             }
             (read, _) => read?,
         };
-        Ok(self.plain.get(place).unwrap_or_default())
+        Ok(self.last().get(place).unwrap_or_default())
     }
 
-    /// Where the chunk's content is in `plain`.
+    fn last(&self) -> &[u8] {
+        self.frames.last().map(|(_, plain)| plain.as_slice()).unwrap_or_default()
+    }
+
+    fn keep(&mut self, frame: Plain) {
+        // One that is larger than others holds one chunk alone: beside it none is kept.
+        if frame.1.len() > FRAME_LIMIT || self.frames.last().is_some_and(|(_, plain)| plain.len() > FRAME_LIMIT) {
+            self.frames.clear();
+        } else if self.frames.len() >= FRAMES_KEPT {
+            self.frames.remove(0);
+        }
+        self.frames.push(frame);
+    }
+
+    /// Makes the chunk's frame the last one; where the content is in it.
     fn read_in_place(&mut self, chunk: &ChunkRef, whole: bool) -> Result<Range<usize>, RepositoryError> {
         let damaged = |detail: String| RepositoryError::damaged(format!("pack {}", chunk.pack), detail);
         let at = Some((chunk.pack, chunk.frame.0));
-        if self.at != at {
-            self.at = None;
-            let stored = self.runtime.block_on(self.shelf.stored(chunk, whole))?;
-            let frame = stored.open(self.shelf.packs.keys(), &mut self.opener)?;
-            self.plain = self.codec.decompress(&frame, frame_limit(chunk)).map_err(damaged)?;
-            self.at = at;
+        match self.frames.iter().position(|(kept, _)| *kept == at) {
+            Some(position) => {
+                let frame = self.frames.remove(position);
+                self.frames.push(frame);
+            }
+            None => {
+                let stored = self.runtime.block_on(self.shelf.stored(chunk, whole))?;
+                let frame = stored.open(self.shelf.packs.keys(), &mut self.opener)?;
+                let plain = self.codec.decompress(&frame, frame_limit(chunk)).map_err(damaged)?;
+                self.keep((at, plain));
+            }
         }
-        let content = slice(&self.plain, chunk.at, chunk.size)
+        let content = slice(self.last(), chunk.at, chunk.size)
             .ok_or_else(|| damaged(format!("chunk {} is out of its frame's bounds", chunk.id)))?;
         if ChunkId::of(content) != chunk.id {
             return Err(damaged(format!("the content of chunk {} is not what it should be", chunk.id)));
