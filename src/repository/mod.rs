@@ -1,5 +1,6 @@
 //! The on-disk format, all of it: what the store holds and how it is read and written (docs/FORMAT.md).
 
+pub mod accepted;
 mod buffers;
 pub mod byte_text;
 pub mod checkpoint;
@@ -29,6 +30,7 @@ pub mod sign;
 pub mod snapshots;
 mod source;
 pub mod state;
+pub mod suspicion;
 pub mod verify;
 pub mod writer;
 pub mod xattrs;

@@ -1,0 +1,175 @@
+//! Acceptances (docs/FORMAT.md, "Acceptance"): a reader has looked at a suspect snapshot and says that it is as it should be. One object
+//! each, created where the site's host may not write, and signed by another key than the snapshot.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::error::RepositoryError;
+use super::ids::RunId;
+use super::layout::{Layout, SnapshotKey};
+use super::manifest::{FORMAT, Parent};
+use super::sign::{self, Kind, SigningKey};
+use super::snapshots::{self, Found};
+use super::suspicion::Standing;
+use super::writer::checksummed;
+use crate::config::{PublicKey, TrustedKeys};
+use crate::storage::{Store, StoreErrorKind};
+
+/// An acceptance is much shorter.
+const LIMIT: u64 = 64 << 10;
+/// So many are read for one question: whoever can write there may have put any number.
+const MOST: usize = 1000;
+
+/// What a reader says of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acceptance {
+    /// The format's version.
+    pub format: u32,
+    /// The site's name.
+    pub site: String,
+    /// Its own id.
+    pub id: RunId,
+    /// When, by the reader's clock.
+    pub at: Timestamp,
+    /// The reader's version.
+    pub tool: String,
+    /// The snapshot that was looked at.
+    pub snapshot: Parent,
+    /// Whose signature follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<PublicKey>,
+}
+
+/// Whether a key may accept a snapshot: never the one that signed it. Whoever breaks into a host has that.
+pub fn may_accept(key: Option<PublicKey>, snapshot: Option<PublicKey>) -> bool {
+    key.is_some() && key != snapshot
+}
+
+/// Says that this snapshot was looked at, and is as it should be.
+pub async fn write(
+    store: &dyn Store,
+    layout: &Layout,
+    snapshot: &Standing,
+    key: &SigningKey,
+    (id, at): (RunId, Timestamp),
+) -> Result<(), RepositoryError> {
+    let acceptance = Acceptance {
+        format: FORMAT,
+        site: layout.site().to_string(),
+        id,
+        at,
+        tool: concat!("wp-backup-agent ", env!("CARGO_PKG_VERSION")).to_owned(),
+        snapshot: snapshot.named.clone(),
+        signer: Some(key.public()),
+    };
+    let (body, sha256) = checksummed(key.signed(Kind::Acceptance, &acceptance)?);
+    // The key holds a random id: an object that is there already is this one, its reply lost.
+    store.put_new(&layout.acceptance(&SnapshotKey { seq: snapshot.seq, time: at, id }), body, sha256).await?;
+    Ok(())
+}
+
+/// The acceptances of snapshots from this number on, the newest snapshot's first: their keys, and what those tell. One LIST for a thousand.
+pub async fn list(store: &dyn Store, layout: &Layout, from: u64) -> Result<Vec<(String, SnapshotKey)>, RepositoryError> {
+    let (prefix, mut found) = (layout.accepted(), Vec::new());
+    let mut after = Some(format!("{prefix}{from:010}"));
+    loop {
+        let page = store.list(&prefix, after.as_deref()).await?;
+        after = page.objects.last().map(|object| object.key.clone());
+        found.extend(page.objects.into_iter().filter_map(|object| Some((layout.parse_acceptance(&object.key)?, object.key))));
+        if !page.more || after.is_none() {
+            found.reverse();
+            return Ok(found.into_iter().map(|(parsed, key)| (key, parsed)).collect());
+        }
+    }
+}
+
+/// Reads one. `None`: it is damaged, is another than its key names, is signed by nobody of `trusted`, or went away; it says nothing then.
+async fn read(
+    store: &dyn Store,
+    layout: &Layout,
+    (key, parsed): &(String, SnapshotKey),
+    trusted: &TrustedKeys,
+) -> Result<Option<Acceptance>, RepositoryError> {
+    let bytes = match store.get(key, LIMIT).await {
+        Ok(bytes) => bytes,
+        Err(error) if matches!(error.kind, StoreErrorKind::NotFound | StoreErrorKind::TooLarge(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let believed = || {
+        let acceptance: Acceptance = serde_json::from_slice(&bytes).ok()?;
+        sign::accept(trusted, sign::signer(Kind::Acceptance, &bytes, key).ok()?, key).ok()?;
+        let named = layout.parse_snapshot(&acceptance.snapshot.key).is_some_and(|snapshot| snapshot.seq == parsed.seq);
+        let right = acceptance.format == FORMAT && acceptance.site == layout.site().as_str() && acceptance.id == parsed.id;
+        (right && named).then_some(acceptance)
+    };
+    Ok(believed())
+}
+
+/// Which of these snapshots are accepted, in their order. Makes no request when there are none.
+pub async fn which(
+    store: &dyn Store,
+    layout: &Layout,
+    snapshots: &[&Standing],
+    trusted: &TrustedKeys,
+) -> Result<Vec<bool>, RepositoryError> {
+    let mut accepted = vec![false; snapshots.len()];
+    let Some(from) = snapshots.iter().map(|snapshot| snapshot.seq).min() else { return Ok(accepted) };
+    for object in list(store, layout, from).await?.iter().take(MOST) {
+        let open = |(at, snapshot): &(usize, &&Standing)| snapshot.seq == object.1.seq && !accepted.get(*at).is_some_and(|is| *is);
+        let concerned: Vec<_> = snapshots.iter().enumerate().filter(open).collect();
+        if concerned.is_empty() {
+            continue;
+        }
+        let Some(acceptance) = read(store, layout, object, trusted).await? else { continue };
+        for (at, snapshot) in concerned {
+            if acceptance.snapshot == snapshot.named && may_accept(acceptance.signer, snapshot.signer) {
+                accepted.get_mut(at).into_iter().for_each(|is| *is = true);
+            }
+        }
+    }
+    Ok(accepted)
+}
+
+/// The newest that is accepted of a suspect snapshot and those between it and its baseline. A snapshot counts only if it is signed by one of `hosts`.
+pub async fn newest(
+    store: &dyn Store,
+    layout: &Layout,
+    suspect: &Standing,
+    readers: &TrustedKeys,
+    hosts: &TrustedKeys,
+) -> Result<Option<Standing>, RepositoryError> {
+    let from = suspect.judged_against().map_or(0, |seq| seq.saturating_add(1));
+    for object in list(store, layout, from).await?.iter().filter(|(_, key)| key.seq <= suspect.seq).take(MOST) {
+        let Some(acceptance) = read(store, layout, object, readers).await? else { continue };
+        let snapshot = if acceptance.snapshot == suspect.named {
+            suspect.clone()
+        } else {
+            match older(store, layout, &acceptance.snapshot, hosts).await? {
+                Some(snapshot) => snapshot,
+                None => continue,
+            }
+        };
+        if may_accept(acceptance.signer, snapshot.signer) {
+            return Ok(Some(snapshot));
+        }
+    }
+    Ok(None)
+}
+
+/// A snapshot by its name, if it is there, and what it was when it was looked at.
+async fn older(
+    store: &dyn Store,
+    layout: &Layout,
+    named: &Parent,
+    hosts: &TrustedKeys,
+) -> Result<Option<Standing>, RepositoryError> {
+    let Some(key) = layout.parse_snapshot(&named.key) else { return Ok(None) };
+    let found = Found { key, path: named.key.clone(), modified: std::time::SystemTime::UNIX_EPOCH };
+    let stored = match snapshots::read(store, &found).await {
+        Ok(stored) => stored,
+        Err(RepositoryError::Store(error)) if error.kind != StoreErrorKind::NotFound => return Err(error.into()),
+        Err(_) => return Ok(None),
+    };
+    let right = stored.named() == *named && sign::accept(hosts, stored.signer, &found.path).is_ok();
+    Ok(right.then(|| Standing::of(&stored.manifest, stored.named())))
+}
