@@ -84,7 +84,13 @@ impl Found {
 fn rank(finding: &Finding) -> u8 {
     match finding.code {
         FindingCode::PhpUnderUploads => 1,
-        code => if code.is_loss() { 0 } else { 2 },
+        code => {
+            if code.is_loss() {
+                0
+            } else {
+                2
+            }
+        }
     }
 }
 

@@ -109,13 +109,7 @@ struct Best {
 }
 
 impl Best {
-    fn into_chosen(
-        self,
-        layout: &Layout,
-        found: &[Found],
-        listed: Since,
-        lost: Vec<Finding>,
-    ) -> Result<Chosen, RepositoryError> {
+    fn into_chosen(self, layout: &Layout, found: &[Found], listed: Since, lost: Vec<Finding>) -> Result<Chosen, RepositoryError> {
         let Self { parent, newest, other, findings } = self;
         let own = parent.as_ref().map(|parent| parent.manifest.seq);
         let believed = own.max(newest.as_ref().map(|newest| newest.seq));

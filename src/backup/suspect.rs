@@ -131,7 +131,8 @@ impl Checks {
 pub(super) fn named(suspect: &[Suspicion], code: Vec<ByteText>) -> Vec<Finding> {
     let concerns = suspect.iter().any(|suspicion| suspicion.kind == SuspicionKind::PhpUnderUploads);
     let finding = |subject| {
-        let detail = "a web server may run it as PHP, and it came or changed since the last snapshot that isn't suspect".to_owned();
+        let detail =
+            "a web server may run it as PHP, and it came or changed since the last snapshot that isn't suspect".to_owned();
         Finding { code: FindingCode::PhpUnderUploads, subject, detail }
     };
     if concerns { code.into_iter().map(finding).collect() } else { Vec::new() }

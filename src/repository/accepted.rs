@@ -115,7 +115,8 @@ pub async fn which(
     let mut accepted = vec![false; snapshots.len()];
     let Some(from) = snapshots.iter().map(|snapshot| snapshot.seq).min() else { return Ok(accepted) };
     for object in list(store, layout, from).await?.iter().take(MOST) {
-        let open = |(at, snapshot): &(usize, &&Standing)| snapshot.seq == object.1.seq && !accepted.get(*at).is_some_and(|is| *is);
+        let open =
+            |(at, snapshot): &(usize, &&Standing)| snapshot.seq == object.1.seq && !accepted.get(*at).is_some_and(|is| *is);
         let concerned: Vec<_> = snapshots.iter().enumerate().filter(open).collect();
         if concerned.is_empty() {
             continue;
@@ -172,4 +173,104 @@ async fn older(
     };
     let right = stored.named() == *named && sign::accept(hosts, stored.signer, &found.path).is_ok();
     Ok(right.then(|| Standing::of(&stored.manifest, stored.named())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::prune::tests::manifest;
+    use super::super::suspicion::{Suspicion, SuspicionKind};
+    use super::*;
+    use crate::config::SiteName;
+    use crate::storage::LocalStore;
+
+    struct Bench {
+        dir: tempfile::TempDir,
+        store: LocalStore,
+        layout: Layout,
+        host: SigningKey,
+        reader: SigningKey,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let key = |name: &str| SigningKey::load_or_make(&dir.path().join(name)).unwrap().0;
+            let (host, reader, store) = (key("host"), key("reader"), LocalStore::new(dir.path().join("store")));
+            Self { store, layout: Layout::new(SiteName::new("blog").unwrap()), host, reader, dir }
+        }
+
+        /// Commits suspect snapshots with the numbers 2 and 3, judged against 1.
+        async fn snapshot(&self, seq: u64) -> Standing {
+            let id = RunId([u8::try_from(seq).unwrap(); 8]);
+            let mut manifest = manifest(id, seq, Timestamp::UNIX_EPOCH, Vec::new());
+            manifest.signer = Some(self.host.public());
+            manifest.suspect = vec![Suspicion { kind: SuspicionKind::FilesFell, was: 9, is: 1, since: 2 }];
+            let path = self.layout.snapshot(&SnapshotKey { seq, time: manifest.times.started, id });
+            let bytes = self.host.signed(Kind::Manifest, &manifest).unwrap();
+            let blake3 = blake3::hash(&bytes).to_hex().to_string();
+            let (body, sha256) = checksummed(bytes);
+            self.store.put_new(&path, body, sha256).await.unwrap();
+            Standing::of(&manifest, Parent { key: path, blake3 })
+        }
+
+        async fn accept(&self, snapshot: &Standing, key: &SigningKey) {
+            let id = super::super::random_run_id();
+            write(&self.store, &self.layout, snapshot, key, (id, Timestamp::now())).await.unwrap();
+        }
+
+        /// The number of the newest that counts, and whether this one does, asked in both ways.
+        async fn counts(&self, snapshot: &Standing, readers: &TrustedKeys) -> (Option<u64>, bool) {
+            let hosts = TrustedKeys::new([self.host.public()]);
+            let newest = newest(&self.store, &self.layout, snapshot, readers, &hosts).await.unwrap();
+            let which = which(&self.store, &self.layout, &[snapshot], readers).await.unwrap();
+            (newest.map(|standing| standing.seq), which[0])
+        }
+    }
+
+    #[tokio::test]
+    async fn it_counts_by_another_key_that_is_named_or_where_none_is() {
+        let bench = Bench::new();
+        let (second, third) = (bench.snapshot(2).await, bench.snapshot(3).await);
+        let (any, readers) = (TrustedKeys::default(), TrustedKeys::new([bench.reader.public()]));
+        let hosts = TrustedKeys::new([bench.host.public()]);
+        assert_eq!(bench.counts(&third, &any).await, (None, false));
+        // Its own key is no one else's, whoever is named.
+        bench.accept(&third, &bench.host).await;
+        for trusted in [&any, &readers, &hosts] {
+            assert_eq!(bench.counts(&third, trusted).await, (None, false));
+        }
+        bench.accept(&second, &bench.reader).await;
+        assert_eq!(bench.counts(&third, &any).await, (Some(2), false));
+        assert_eq!(bench.counts(&second, &readers).await, (Some(2), true));
+        assert_eq!(bench.counts(&third, &hosts).await, (None, false));
+        bench.accept(&third, &bench.reader).await;
+        assert_eq!(bench.counts(&third, &readers).await, (Some(3), true));
+        assert_eq!(bench.counts(&second, &any).await, (Some(2), true), "a newer one is none of this one");
+    }
+
+    #[tokio::test]
+    async fn what_is_forged_or_of_something_else_counts_for_nothing() {
+        let bench = Bench::new();
+        let third = bench.snapshot(3).await;
+        let mut other = third.clone();
+        other.named.blake3 = "0".repeat(64);
+        bench.accept(&other, &bench.reader).await;
+        assert_eq!(bench.counts(&third, &TrustedKeys::default()).await, (None, false));
+        bench.accept(&third, &bench.reader).await;
+        let directory = bench.dir.path().join("store/blog/accepted");
+        let real = list(&bench.store, &bench.layout, 3).await.unwrap();
+        assert_eq!(real.len(), 2);
+        assert!(list(&bench.store, &bench.layout, 4).await.unwrap().is_empty());
+        let objects: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+        for object in objects {
+            let whole = std::fs::read_to_string(&object).unwrap();
+            // As of another site, and cut off; under another's name.
+            std::fs::remove_file(&object).unwrap();
+            std::fs::write(&object, whole.replace("\"blog\"", "\"shop\"")).unwrap();
+            let name = object.file_name().unwrap().to_str().unwrap();
+            std::fs::write(directory.join(name.replacen('3', "4", 1)), &whole).unwrap();
+            std::fs::write(directory.join("x.json"), "{}").unwrap();
+        }
+        assert_eq!(bench.counts(&third, &TrustedKeys::default()).await, (None, false));
+    }
 }

@@ -367,10 +367,7 @@ pub enum FindingCode {
 impl FindingCode {
     /// Whether the snapshot lacks something because of this: then the run ends with [`crate::error::Exit::Findings`].
     pub fn is_loss(self) -> bool {
-        !matches!(
-            self,
-            Self::Excluded | Self::OutsideLink | Self::SpecialFile | Self::SealedBefore | Self::PhpUnderUploads
-        )
+        !matches!(self, Self::Excluded | Self::OutsideLink | Self::SpecialFile | Self::SealedBefore | Self::PhpUnderUploads)
     }
 
     /// Whether the list of files lacks the subject, or something in it, though it was there or belonged there.

@@ -10,7 +10,7 @@ mod look;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::BTreeSet;
 

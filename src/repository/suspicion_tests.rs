@@ -74,13 +74,10 @@ fn what_is_suspected_stays_until_it_is_accepted() {
         (SITE, quiet, true),
         (SITE, quiet, false),
     ]);
-    assert_eq!(all.iter().map(|one| kinds(&one.suspect)).collect::<Vec<_>>(), [
-        vec![],
-        vec![FilesFell],
-        vec![FilesFell, PhpUnderUploads],
-        vec![FilesFell, PhpUnderUploads],
-        vec![]
-    ]);
+    assert_eq!(
+        all.iter().map(|one| kinds(&one.suspect)).collect::<Vec<_>>(),
+        [vec![], vec![FilesFell], vec![FilesFell, PhpUnderUploads], vec![FilesFell, PhpUnderUploads], vec![]]
+    );
     assert_eq!(all[3].suspect.iter().map(|one| one.since).collect::<Vec<_>>(), [2, 3]);
     assert_eq!(all.iter().map(Standing::judged_against).collect::<Vec<_>>(), [None, Some(1), Some(1), Some(1), Some(4)]);
 }
@@ -131,13 +128,8 @@ fn the_manifest_says_numbers_and_kinds_alone() {
 }
 
 fn watched() -> impl Strategy<Value = Watched> {
-    (0u64..5000, 0u64..5000, 0u64..20, 0u64..5000, 0u64..5000).prop_map(|(files, uploads, uploads_php, rows, core_rows)| Watched {
-        files,
-        uploads,
-        uploads_php,
-        rows,
-        core_rows,
-    })
+    (0u64..5000, 0u64..5000, 0u64..20, 0u64..5000, 0u64..5000)
+        .prop_map(|(files, uploads, uploads_php, rows, core_rows)| Watched { files, uploads, uploads_php, rows, core_rows })
 }
 
 fn changes() -> impl Strategy<Value = Changes> {

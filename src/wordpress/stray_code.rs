@@ -7,8 +7,7 @@ use std::sync::LazyLock;
 use crate::repository::ids::ChunkId;
 
 /// What servers are known to run, by any of a name's endings: some run `a.php.jpg`, too.
-const ENDINGS: [&[u8]; 11] =
-    [b"php", b"php3", b"php4", b"php5", b"php6", b"php7", b"php8", b"phtml", b"phar", b"pht", b"phpt"];
+const ENDINGS: [&[u8]; 11] = [b"php", b"php3", b"php4", b"php5", b"php6", b"php7", b"php8", b"phtml", b"phar", b"pht", b"phpt"];
 
 /// The longest content that does nothing. A shorter one is enough for a way in: it counts what it says, not how long it is.
 const LONGEST: u64 = 64;

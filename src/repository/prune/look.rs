@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 use futures::StreamExt as _;
 
 use super::super::RepositoryError;
+use super::super::accepted;
 use super::super::checkpoint::{self, Checkpoint};
 use super::super::ids::{PackName, RunId};
 use super::super::layout::Layout;
 use super::super::manifest::FORMAT;
 use super::super::pruned::{Dropped, Note};
-use super::super::accepted;
 use super::super::retention::{self, Candidate, Reason, Standing};
 use super::super::reuse::{Rules, Since};
 use super::super::sign;
