@@ -178,7 +178,7 @@ fn code_below_uploads_is_named_and_silence_is_not() {
 fn rows_that_are_gone_and_files_that_are_all_other_ones() {
     let bench = Bench::new();
     bench.run(0);
-    bench.server.client("CREATE TABLE blog.wp_log AS SELECT seq FROM seq_1_to_3000");
+    bench.server.client("USE blog; CREATE TABLE wp_log AS SELECT seq FROM seq_1_to_3000");
     bench.run(0);
     bench.server.client("DELETE FROM blog.wp_posts WHERE ID > 100");
     assert_eq!(kinds(&bench.run(4).0), ["core-rows-fell"], "a log hides nothing");

@@ -194,6 +194,7 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
+            std::fs::create_dir(dir.path().join("store")).unwrap();
             let key = |name: &str| SigningKey::load_or_make(&dir.path().join(name)).unwrap().0;
             let (host, reader, store) = (key("host"), key("reader"), LocalStore::new(dir.path().join("store")));
             Self { store, layout: Layout::new(SiteName::new("blog").unwrap()), host, reader, dir }
