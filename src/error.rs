@@ -17,6 +17,8 @@ pub enum Exit {
     Failure = 1,
     /// The snapshot is committed, but something could not be captured; it is named.
     Findings = 3,
+    /// The snapshot is committed, but it is suspect: someone should look at it. Something may not have been captured, too.
+    Suspect = 4,
     /// Wrong arguments: an unknown option, site or snapshot name form.
     Usage = 64,
     /// Stored data is damaged, forged, or made by a newer agent.

@@ -45,7 +45,8 @@ impl Site {
     /// The packs in which no list is.
     fn packs(&self) -> Vec<PathBuf> {
         let manifest: Manifest = serde_json::from_str(&self.agent.ok(&["snapshots", "show", "1", "--json"])).unwrap();
-        let lists = [&manifest.files, &manifest.tables, &manifest.notes].into_iter().flatten().map(|piece| piece.pack.to_string());
+        let lists =
+            [&manifest.files, &manifest.tables, &manifest.notes].into_iter().flatten().map(|piece| piece.pack.to_string());
         let lists: Vec<String> = lists.collect();
         let all = walkdir::WalkDir::new(self.store.path().join("blog/packs")).into_iter().map(Result::unwrap);
         let paths = all.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path);

@@ -30,7 +30,9 @@ fn a_snapshot_that_restores_is_told_so_and_one_that_does_not_is_a_fault() {
     small_site::make(&server, "blog", content.path());
     // An event of the site must not run a second time.
     server.client("CREATE EVENT blog.wp_event ON SCHEDULE EVERY 1 SECOND DO DELETE FROM blog.wp_links");
-    server.client("CREATE TABLE blog.wp_no_key (a INT, b TEXT); INSERT INTO blog.wp_no_key VALUES (3,'x'),(1,'y'),(1,'y'),(NULL,NULL)");
+    server.client(
+        "CREATE TABLE blog.wp_no_key (a INT, b TEXT); INSERT INTO blog.wp_no_key VALUES (3,'x'),(1,'y'),(1,'y'),(NULL,NULL)",
+    );
     let agent = Agent::new(&server, "blog", content.path(), &Store::Local(store.path()));
     let identity = agent.path("identity").to_str().unwrap().to_owned();
     let recipient = agent.ok(&["keygen", "--output", &identity]).trim().to_owned();

@@ -84,7 +84,9 @@ pub(super) async fn look(
     let sparse: Vec<_> = sparse(packs).into_iter().filter(|pack| !lost.contains(&pack.name)).collect();
     if !sparse.is_empty() {
         let (count, live) = (sparse.len(), sparse.iter().map(|pack| pack.live).sum::<u64>());
-        progress.event(Event::Note(format!("of {count} packs less than a quarter is still needed: {live} bytes of content, which are sent again")));
+        progress.event(Event::Note(format!(
+            "of {count} packs less than a quarter is still needed: {live} bytes of content, which are sent again"
+        )));
     }
     let sparse = sparse.into_iter().map(|pack| pack.name).collect();
     Ok((Avoided(Arc::new(Packs { lost, sparse })), findings))

@@ -13,6 +13,7 @@ use super::publish::{FileCounts, Publisher, Usage};
 use super::report::SnapshotSummary;
 use super::run::Run;
 use super::sealed;
+use super::suspect::{self, Checks, JudgedBy};
 use super::tables::Dumped;
 use super::trees::After;
 use crate::config::TreeName;
@@ -23,10 +24,11 @@ use crate::repository::entry::ChunkRef;
 use crate::repository::journal::Journal;
 use crate::repository::known::Known;
 use crate::repository::layout::SnapshotKey;
-use crate::repository::manifest::{Counts, FORMAT, Manifest, PackInfo, Parent, Status, Times, TreeList};
+use crate::repository::manifest::{Counts, FORMAT, Manifest, PackInfo, Parent, Server, Status, Times, TreeList};
 use crate::repository::reuse::{Rules, Since};
 use crate::repository::sign::{Kind, SigningKey};
 use crate::repository::state::{LocalSnapshot, SiteState, tree_list};
+use crate::repository::suspicion::{self, Baseline, Changes, Suspicion, Watched};
 use crate::repository::writer::PackWriter;
 use crate::repository::{RepositoryError, checksummed};
 
@@ -54,6 +56,10 @@ pub(super) struct Held {
     pub(super) dumped: Dumped,
     /// Packs of the parent that nothing is taken from.
     pub(super) avoided: Avoided,
+    /// What the snapshot is judged by.
+    pub(super) judged_by: JudgedBy,
+    /// What changed below uploads; `None` without a parent.
+    pub(super) changes: Option<Changes>,
 }
 
 /// The parent's list of a tree: its pieces, and where it is on local disk.
@@ -61,6 +67,13 @@ fn parent_list(parent: &LocalSnapshot, name: Option<TreeName>) -> Option<(&[Chun
     let Some(name) = name else { return Some((&parent.manifest.files, parent.files())) };
     let tree = parent.manifest.trees.iter().find(|tree| tree.name == name)?;
     Some((&tree.files, parent.tree(name)?))
+}
+
+/// How the snapshot compares with those before.
+struct Judged {
+    watched: Watched,
+    baseline: Option<Baseline>,
+    suspect: Vec<Suspicion>,
 }
 
 /// The lists, in the store.
@@ -75,14 +88,14 @@ struct Published {
 
 impl Commit<'_> {
     pub(super) async fn make(mut self, held: Held) -> Result<SnapshotSummary, BackupError> {
-        let Held { mut found, trees: looked_at, drafted_tables, resumed, dumped, avoided } = held;
-        let Dumped { server, point_in_time, stats, found: found_in_tables, references } = dumped;
+        let Held { mut found, trees: looked_at, drafted_tables, resumed, dumped, avoided, judged_by, changes } = held;
+        let Dumped { server, point_in_time, stats, core_rows, found: found_in_tables, references } = dumped;
         found.push(found_in_tables);
         let dir = self.state.snapshot_dir(&self.run.context.run)?;
         let scratch = self.scratch;
 
-        // Step 4 goes along with the list of files: the check sees every path of it.
-        let mut lookup = block_in_place(|| references.look_up())?;
+        // Step 4 goes along with the list of files: the checks see every entry of it.
+        let mut checks = Checks::new(block_in_place(|| references.look_up())?, judged_by.baseline.as_ref());
         let (mut usage, mut lists) = (Usage::default(), self.known_lists(&avoided));
         let (mut files, mut counted, mut trees) = (Vec::new(), FileCounts::default(), Vec::new());
         for tree in looked_at {
@@ -92,8 +105,8 @@ impl Commit<'_> {
             let parent = parent.filter(|(pieces, _)| !pieces.iter().any(|piece| avoided.has(piece)));
             let mut publisher = self.publisher(&mut lists, &mut usage);
             let (pieces, counts) = block_in_place(|| match parent {
-                Some((pieces, list)) => publisher.same_files(tree, pieces, &list, &local, &mut lookup),
-                None => publisher.files(tree, &local, &mut lookup),
+                Some((pieces, list)) => publisher.same_files(tree, pieces, &list, &local, &mut checks),
+                None => publisher.files(tree, &local, &mut checks),
             })?;
             match name {
                 None => (files, counted) = (pieces, counts),
@@ -101,8 +114,11 @@ impl Commit<'_> {
             }
         }
         let mut missing = Findings::new(scratch, "cross-check")?;
+        let (lookup, watched, code) = checks.finish();
         let (lacks, _) = block_in_place(|| lookup.finish())?;
-        lacks.into_iter().for_each(|finding| missing.add(finding));
+        let watched = Watched { rows: stats.rows, core_rows, ..watched };
+        let (baseline, suspect) = suspicion::conclude(judged_by.baseline, &judged_by.before, &watched, changes, self.seq);
+        lacks.into_iter().chain(suspect::named(&suspect, code)).for_each(|finding| missing.add(finding));
         let tables = block_in_place(|| self.publisher(&mut lists, &mut usage).tables(&drafted_tables, &dir.join("tables.zst")))?;
         if let Some(parent) = self.parent {
             let others = sealed::differently(&parent.manifest, &self.run.context.site.recipients, |pack| usage.uses(pack));
@@ -121,7 +137,8 @@ impl Commit<'_> {
             sql_bytes: stats.sql_bytes,
         };
         let published = self.place([files, tables, notes], trees, usage, &resumed, counts)?;
-        let manifest = self.manifest(published, server, point_in_time, &found);
+        let judged = Judged { watched, baseline, suspect };
+        let manifest = self.manifest(published, judged, (server, point_in_time), &found);
         self.commit(manifest, findings::first(&found)).await
     }
 
@@ -166,8 +183,8 @@ impl Commit<'_> {
     fn manifest(
         &self,
         published: Published,
-        server: crate::repository::manifest::Server,
-        point_in_time: Timestamp,
+        judged: Judged,
+        (server, point_in_time): (Server, Timestamp),
         found: &[Found],
     ) -> Manifest {
         let Published { files, trees, tables, notes, packs, counts } = published;
@@ -190,6 +207,9 @@ impl Commit<'_> {
             findings,
             excluded: findings::excluded(found),
             counts,
+            watched: Some(judged.watched),
+            baseline: judged.baseline,
+            suspect: judged.suspect,
             uploaded: self.writer.uploaded(),
             files,
             trees,
@@ -239,6 +259,8 @@ impl Commit<'_> {
             uploaded: manifest.uploaded,
             findings: manifest.findings,
             first_findings,
+            suspect: manifest.suspect,
+            judged_against: manifest.baseline.map(|baseline| baseline.seq),
         })
     }
 }

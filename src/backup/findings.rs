@@ -52,13 +52,8 @@ impl Findings {
         }
         let finding = note.finding;
         *self.counts.entry(finding.code).or_default() += 1;
-        // What is lost comes before what is only told.
-        if finding.code.is_loss() {
-            let at = self.first.partition_point(|f| f.code.is_loss());
-            self.first.insert(at, finding);
-        } else if self.first.len() < FIRST {
-            self.first.push(finding);
-        }
+        let at = self.first.partition_point(|before| rank(before) <= rank(&finding));
+        self.first.insert(at, finding);
         self.first.truncate(FIRST);
     }
 
@@ -82,6 +77,20 @@ pub(super) struct Found {
 impl Found {
     pub(super) fn read(&self) -> Result<ListReader<Note>, RepositoryError> {
         ListReader::open(&self.path)
+    }
+}
+
+/// What is lost comes first, then what someone should look at, then what is only told.
+fn rank(finding: &Finding) -> u8 {
+    match finding.code {
+        FindingCode::PhpUnderUploads => 1,
+        code => {
+            if code.is_loss() {
+                0
+            } else {
+                2
+            }
+        }
     }
 }
 
@@ -115,10 +124,10 @@ fn add_up(sum: &mut Excluded, one: &Excluded) {
     sum.at_least |= one.at_least;
 }
 
-/// The first findings of all steps together, losses first.
+/// The first findings of all steps together, the gravest first.
 pub(super) fn first(steps: &[Found]) -> Vec<Finding> {
     let mut all: Vec<Finding> = steps.iter().flat_map(|step| step.first.clone()).collect();
-    all.sort_by_key(|finding| !finding.code.is_loss());
+    all.sort_by_key(rank);
     all.truncate(FIRST);
     all
 }

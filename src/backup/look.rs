@@ -21,6 +21,7 @@ use crate::repository::byte_text::ByteText;
 use crate::repository::draft::DraftChunk;
 use crate::repository::entry::{FileEntry, FileFlag, FileKind, Finding, FindingCode, path_order, subject};
 use crate::repository::known::Known;
+use crate::repository::suspicion::Changes;
 use crate::repository::writer::PackWriter;
 
 /// Entries between two progress events.
@@ -44,6 +45,8 @@ pub(super) struct Look<'a> {
     pub(super) buffer: &'a mut ReadBuffer,
     /// What went away since the previous look.
     pub(super) gone: GoneKeeper,
+    /// What changes below uploads, compared with the earlier list.
+    pub(super) changes: &'a mut Changes,
     /// The unchanged files that are read all the same.
     pub(super) share: Share,
 }
@@ -153,6 +156,7 @@ impl Look<'_> {
             now.flags.push(FileFlag::AttributesUnread);
             self.found(FindingCode::AttributesUnread, now.path.clone(), detail);
         }
+        before.iter().for_each(|before| self.count_gone(before));
         self.list(before, &now)
     }
 
@@ -211,6 +215,7 @@ impl Look<'_> {
     fn gone(&mut self, which: Which, entry: Draft) -> Result<(), BackupError> {
         self.edits.drop()?;
         if which == Which::First {
+            self.count_gone(&entry);
             return Ok(());
         }
         let path = entry.path.clone();
@@ -282,6 +287,7 @@ impl Look<'_> {
                 if torn {
                     self.torn(path);
                 }
+                self.count_read(before.as_ref(), &entry);
                 self.list(before, &entry)?;
                 return Ok(Some(entry));
             }

@@ -13,6 +13,7 @@ mod report;
 mod reread;
 mod run;
 mod sealed;
+mod suspect;
 mod tables;
 mod trees;
 

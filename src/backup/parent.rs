@@ -20,6 +20,7 @@ use crate::repository::seal::Keys;
 use crate::repository::sign;
 use crate::repository::snapshots::{self, Found};
 use crate::repository::state::{LocalSnapshot, SiteState, tree_list};
+use crate::repository::suspicion::Standing;
 use crate::storage::StoreErrorKind;
 
 /// What a run compares with, and where its own snapshot goes.
@@ -28,6 +29,8 @@ pub(super) struct Chosen {
     pub(super) parent: Option<LocalSnapshot>,
     /// The newest snapshot, when it can be read but is not what the run compares with.
     pub(super) previous: Option<Parent>,
+    /// The newest snapshot that is believed and whose manifest can be read: what the new one is judged by.
+    pub(super) before: Option<Standing>,
     /// The new snapshot's number.
     pub(super) seq: u64,
     /// What is wrong with the snapshots before.
@@ -54,7 +57,7 @@ pub(super) async fn choose(
     };
     let Some(newest) = found.last() else {
         let Some(local) = &local else {
-            return Ok(Chosen { parent: None, previous: None, seq: 1, findings, listed });
+            return Ok(Chosen { parent: None, previous: None, before: None, seq: 1, findings, listed });
         };
         // Nothing from the parent on: is the store another one, or was it emptied?
         lost(local);
@@ -98,32 +101,27 @@ struct Search<'a> {
 #[derive(Default)]
 struct Best {
     parent: Option<LocalSnapshot>,
-    /// The newest that is believed, when it is not the parent: its number and its name.
-    newest: Option<(u64, Parent)>,
+    /// The newest that is believed, when it is not the parent.
+    newest: Option<Standing>,
     /// The newest that can be read and isn't believed.
-    other: Option<(u64, Parent)>,
+    other: Option<Standing>,
     findings: Vec<Finding>,
 }
 
 impl Best {
-    fn into_chosen(
-        self,
-        layout: &Layout,
-        found: &[Found],
-        listed: Since,
-        before: Vec<Finding>,
-    ) -> Result<Chosen, RepositoryError> {
+    fn into_chosen(self, layout: &Layout, found: &[Found], listed: Since, lost: Vec<Finding>) -> Result<Chosen, RepositoryError> {
         let Self { parent, newest, other, findings } = self;
         let own = parent.as_ref().map(|parent| parent.manifest.seq);
-        let believed = own.max(newest.as_ref().map(|(seq, _)| *seq));
+        let believed = own.max(newest.as_ref().map(|newest| newest.seq));
         // What isn't believed counts, too, so that no number is there twice, as after the loss of the key; but not where it leaves no room.
         let room = believed.map_or(LAST_SEQ / 2, |seq| seq.saturating_add(ROOM));
         let there = found.iter().map(|found| found.key.seq).filter(|seq| *seq <= room).max();
         let seq = believed.max(there).map_or(Some(1), after).ok_or_else(|| {
             RepositoryError::damaged(layout.snapshots(), "the number of its newest snapshot is the last there is")
         })?;
-        let previous = newest.or_else(|| other.filter(|_| parent.is_none())).map(|(_, name)| name);
-        Ok(Chosen { parent, previous, seq, findings: before.into_iter().chain(findings).collect(), listed })
+        let before = newest.clone().or_else(|| parent.as_ref().map(|parent| Standing::of(&parent.manifest, parent.named())));
+        let previous = newest.or_else(|| other.filter(|_| parent.is_none())).map(|standing| standing.named);
+        Ok(Chosen { parent, previous, before, seq, findings: lost.into_iter().chain(findings).collect(), listed })
     }
 }
 
@@ -168,10 +166,9 @@ impl Search<'_> {
         &self,
         best: &mut Best,
         found: &Found,
-        name: Option<Parent>,
+        named: Option<Standing>,
         error: RepositoryError,
     ) -> Result<(), RepositoryError> {
-        let named = name.map(|name| (found.key.seq, name));
         let detail = match error {
             error @ (RepositoryError::State { .. } | RepositoryError::Cancelled | RepositoryError::Task) => return Err(error),
             RepositoryError::Store(error) if error.kind == StoreErrorKind::Unreachable => return Err(error.into()),
@@ -199,19 +196,19 @@ impl Search<'_> {
     }
 }
 
-/// Brings a snapshot's manifest and lists into local state, if they are believed; `previous` becomes the manifest's name either way.
+/// Brings a snapshot's manifest and lists into local state, if they are believed; `previous` becomes what its manifest says of it either way.
 async fn fetch(
     context: &RunContext,
     layout: &Layout,
     state: &Arc<SiteState>,
     trusted: &TrustedKeys,
     found: &Found,
-    previous: &mut Option<Parent>,
+    previous: &mut Option<Standing>,
 ) -> Result<LocalSnapshot, RepositoryError> {
     let store = &context.store;
     let stored = snapshots::read(store.as_ref(), found).await?;
     // Whoever made it: the chain says what was there.
-    *previous = Some(stored.named());
+    *previous = Some(Standing::of(&stored.manifest, stored.named()));
     // What is taken from a snapshot goes into the next one, signed by this host.
     sign::accept(trusted, stored.signer, &found.path)?;
     let keys = Keys::new(&context.options.identities, &stored.manifest);

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::error::BackupError;
 use super::findings::Found;
-use super::trees::{After, looked_up};
-use crate::config::TreeName;
+use super::suspect::Checks;
+use super::trees::After;
 use crate::repository::draft::DraftChunk;
 use crate::repository::entry::{ChunkRef, FileEntry, FileKind, TableEntry};
 use crate::repository::ids::PackName;
@@ -18,7 +18,6 @@ use crate::repository::list::{ListFile, ListReader};
 use crate::repository::manifest::PackInfo;
 use crate::repository::writer::PackWriter;
 use crate::repository::{Cutter, RepositoryError};
-use crate::wordpress::FileLookup;
 
 /// Live bytes of each pack.
 #[derive(Debug, Default)]
@@ -74,27 +73,20 @@ impl FileCounts {
     }
 }
 
-fn see<C>(references: &mut FileLookup, tree: Option<TreeName>, entry: &FileEntry<C>) {
-    match tree {
-        None => references.see(entry.path.as_bytes(), entry.kind),
-        Some(_) => references.see(&looked_up(tree, entry.path.as_bytes()), entry.kind),
-    }
-}
-
 impl Publisher<'_> {
-    /// The list of a tree's files; `references` sees every path of it.
+    /// The list of a tree's files; `checks` see every entry of it.
     pub(super) fn files(
         &mut self,
         tree: After,
         local: &Path,
-        references: &mut FileLookup,
+        checks: &mut Checks,
     ) -> Result<(Vec<DraftChunk>, FileCounts), BackupError> {
         let mut list = self.list::<FileEntry>(local)?;
         let mut counts = FileCounts::default();
         for entry in tree.entries {
             let entry = entry?.try_map_chunks(|chunk| self.resolve(&chunk))?;
             counts.add(&entry);
-            see(references, tree.name, &entry);
+            checks.see(tree.name, &entry, entry.chunks.first().map(|chunk| chunk.id));
             list.push(self, &entry, entry.path.as_bytes())?;
         }
         Ok((list.finish(self)?, counts))
@@ -107,14 +99,14 @@ impl Publisher<'_> {
         pieces: &[ChunkRef],
         parents: &Path,
         local: &Path,
-        references: &mut FileLookup,
+        checks: &mut Checks,
     ) -> Result<(Vec<DraftChunk>, FileCounts), BackupError> {
         let mut counts = FileCounts::default();
         for entry in tree.entries {
             let entry = entry?;
             entry.chunks.iter().try_for_each(|chunk| self.resolve(chunk).map(|_| ()))?;
             counts.add(&entry);
-            see(references, tree.name, &entry);
+            checks.see(tree.name, &entry, entry.chunks.first().map(|chunk| chunk.id));
         }
         // A run that failed at its commit may have left one.
         let _ = std::fs::remove_file(local);

@@ -8,6 +8,7 @@ use crate::error::Exit;
 use crate::repository::entry::{Finding, FindingCode};
 use crate::repository::ids::RunId;
 use crate::repository::manifest::{Counts, SAFETY, Uploaded};
+use crate::repository::suspicion::Suspicion;
 
 /// Who asked for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,4 +78,10 @@ pub struct SnapshotSummary {
     pub findings: BTreeMap<FindingCode, u64>,
     /// The first 100 of them.
     pub first_findings: Vec<Finding>,
+    /// Why it is suspect; empty: it isn't (docs/SUSPECT.md).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suspect: Vec<Suspicion>,
+    /// The number of the snapshot that it was judged against.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged_against: Option<u64>,
 }

@@ -21,7 +21,7 @@ use super::report::{RunReport, SnapshotSummary, Trigger};
 use super::reread::Share;
 use super::sealed;
 use super::tables::Tables;
-use super::trees::SiteTree;
+use super::trees::{SiteTree, uploads_in};
 use crate::config::{Identities, SiteSettings, TreeName, TrustedKeys};
 use crate::error::{Exit, Explain, render};
 use crate::files::{Measure, ReadBuffer};
@@ -40,6 +40,7 @@ use crate::repository::reuse::{self, Rules};
 use crate::repository::seal::recipients_id;
 use crate::repository::sign::SigningKey;
 use crate::repository::state::{LocalSnapshot, SiteState};
+use crate::repository::suspicion::Changes;
 use crate::repository::verify::Record;
 use crate::repository::writer::{PackWriter, WriterContext};
 use crate::storage::{Store, StoreErrorKind};
@@ -88,7 +89,12 @@ pub async fn run(context: RunContext) -> RunReport {
     let (exit, error, snapshot) = match result {
         Ok(summary) => {
             let lost = summary.findings.keys().any(|code| code.is_loss());
-            (if lost { Exit::Findings } else { Exit::Success }, None, Some(summary))
+            let exit = match (summary.suspect.is_empty(), lost) {
+                (false, _) => Exit::Suspect,
+                (true, true) => Exit::Findings,
+                (true, false) => Exit::Success,
+            };
+            (exit, None, Some(summary))
         }
         // A step that notices the cancellation in its own words was cancelled all the same; but of the commit it isn't
         // known whether it took effect.
@@ -135,6 +141,8 @@ struct Work {
     reread: Findings,
     /// Packs of the parent that nothing is taken from.
     avoided: Avoided,
+    /// What changed below uploads.
+    changes: Changes,
 }
 
 impl Run<'_> {
@@ -173,7 +181,8 @@ impl Run<'_> {
             chosen.previous = chosen.parent.take().map(|parent| parent.named());
             context.progress.event(Event::Note(why.to_owned()));
         }
-        let Chosen { parent, previous, seq, findings, listed } = chosen;
+        let Chosen { parent, previous, before, seq, findings, listed } = chosen;
+        let judged_by = self.judged_by(before.as_ref(), &trusted).await?;
         if let Some(parent) = &parent {
             let Counts { file_entries: entries, file_bytes: bytes, rows, sql_bytes, .. } = parent.manifest.counts;
             context.progress.event(Event::Expected { entries, bytes, rows, sql_bytes });
@@ -211,6 +220,7 @@ impl Run<'_> {
             share,
             reread: Findings::new(&scratch, "reread")?,
             avoided,
+            changes: Changes::default(),
         };
         let mut gate = Findings::new(&scratch, "gate")?;
         findings.into_iter().chain(packs_missing).for_each(|finding| gate.add(finding));
@@ -274,7 +284,8 @@ impl Run<'_> {
         let after = |(tree, unchanged): (&SiteTree, bool)| tree.after(parent.as_ref(), &scratch, unchanged);
         let trees = trees.iter().zip(unchanged).map(after).collect::<Result<_, _>>()?;
         let found = vec![gate.finish()?, work.reread.finish()?, lasting.finish()?];
-        let held = Held { found, trees, drafted_tables, resumed, dumped, avoided: work.avoided };
+        let changes = parent.is_some().then_some(work.changes);
+        let held = Held { found, trees, drafted_tables, resumed, dumped, avoided: work.avoided, judged_by, changes };
         let commit = Commit {
             run: self,
             state,
@@ -408,7 +419,8 @@ impl Run<'_> {
             avoided: &work.avoided,
             edits: &mut edits,
             buffer: &mut work.buffer,
-            gone: GoneKeeper::new(site_tree.keeps()),
+            gone: GoneKeeper::new(uploads_in(site_tree.name)),
+            changes: &mut work.changes,
             share: work.share,
         }
         .run(which, previous, previous_started)?;

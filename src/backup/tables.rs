@@ -16,12 +16,12 @@ use crate::database::{DatabaseError, Dump, DumpSink, DumpStats, SinkStopped};
 use crate::progress::{Event, Phase, Progress};
 use crate::repository::RepositoryError;
 use crate::repository::draft::DraftChunk;
-use crate::repository::entry::{Finding, FindingCode, TableEntry};
+use crate::repository::entry::{Finding, FindingCode, TableEntry, TableItem};
 use crate::repository::known::Known;
 use crate::repository::list::ListFile;
 use crate::repository::manifest::Server;
 use crate::repository::writer::PackWriter;
-use crate::wordpress::{ReferenceCheck, UpdateGate};
+use crate::wordpress::{ReferenceCheck, UpdateGate, is_core_table};
 
 /// The step is repeated after each of these, then the run fails. The statement that was in the way has to end first, and an account without
 /// the PROCESS right can't see when that is.
@@ -32,6 +32,8 @@ pub(super) struct Dumped {
     pub(super) server: Server,
     pub(super) point_in_time: jiff::Timestamp,
     pub(super) stats: DumpStats,
+    /// Rows of WordPress's own tables.
+    pub(super) core_rows: u64,
     pub(super) found: Found,
     pub(super) references: ReferenceCheck,
 }
@@ -78,17 +80,19 @@ impl Tables<'_> {
             findings: Findings::new(self.scratch, "tables")?,
             tables: Vec::new(),
             error: None,
+            prefix: &self.site.table_prefix,
+            core_rows: 0,
         };
         match dump.run(&mut sink, self.progress.as_ref()).await {
             Err(DatabaseError::SinkStopped) => Err(sink.error.map_or(BackupError::Task, Into::into)),
             Err(error) => Err(error.into()),
             Ok(stats) => {
-                let Sink { draft, mut findings, tables, .. } = sink;
+                let Sink { draft, mut findings, tables, core_rows, .. } = sink;
                 draft.finish(false)?;
                 let references = self.references(&mut dump, &tables, &mut findings).await?;
                 let (server, point_in_time) = (dump.server().clone(), dump.point_in_time());
                 dump.close().await?;
-                Ok(Dumped { server, point_in_time, stats, found: findings.finish()?, references })
+                Ok(Dumped { server, point_in_time, stats, core_rows, found: findings.finish()?, references })
             }
         }
     }
@@ -102,6 +106,7 @@ impl Tables<'_> {
             server,
             point_in_time: jiff::Timestamp::now(),
             stats: DumpStats::default(),
+            core_rows: 0,
             found: Findings::new(self.scratch, "tables")?.finish()?,
             references: block_in_place(|| ReferenceCheck::new(self.site, self.scratch))?,
         })
@@ -170,13 +175,17 @@ struct Sink<'a, 'b> {
     error: Option<RepositoryError>,
     /// Names of the tables: DESIGN allows what grows with the number of tables.
     tables: Vec<Vec<u8>>,
+    prefix: &'a str,
+    core_rows: u64,
 }
 
 #[async_trait]
 impl DumpSink for Sink<'_, '_> {
     async fn chunk(&mut self, entry: TableEntry<Bytes>) -> Result<(), SinkStopped> {
-        if entry.item == crate::repository::entry::TableItem::Table {
-            self.tables.push(entry.name.as_bytes().to_vec());
+        match entry.item {
+            TableItem::Table => self.tables.push(entry.name.as_bytes().to_vec()),
+            TableItem::Rows if is_core_table(self.prefix, entry.name.as_bytes()) => self.core_rows += entry.rows.unwrap_or(0),
+            _ => {}
         }
         if entry.chunk.len() >= LONGEST_STATEMENT {
             let detail = "a row of it makes a statement of more than 1 GiB: `restore` sends it in pieces, but no server takes it from the \

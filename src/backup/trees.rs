@@ -78,14 +78,14 @@ impl SiteTree {
         let entries = Edited::open(first, &self.edits(scratch, Which::Second))?;
         Ok(After { name: self.name, entries, unchanged })
     }
+}
 
-    /// What in this tree is kept though it has gone since the first look: the database may name it.
-    pub(super) fn keeps(&self) -> Option<&'static [u8]> {
-        match self.name {
-            None => Some(b"uploads"),
-            Some(TreeName::Uploads) => Some(b""),
-            Some(_) => None,
-        }
+/// Where in this tree uploads are.
+pub(super) fn uploads_in(tree: Option<TreeName>) -> Option<&'static [u8]> {
+    match tree {
+        None => Some(b"uploads"),
+        Some(TreeName::Uploads) => Some(b""),
+        Some(_) => None,
     }
 }
 

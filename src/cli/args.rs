@@ -265,6 +265,8 @@ pub(super) enum SnapshotsCommand {
     List(SnapshotsList),
     /// Show what a snapshot holds
     Show(SnapshotsShow),
+    /// Say that a suspect snapshot is as it should be: on another machine than the site's own
+    Accept(SnapshotsAccept),
     /// List a directory of a snapshot
     Ls(SnapshotsLs),
     /// Show which files differ between two snapshots
@@ -294,6 +296,25 @@ pub(super) struct SnapshotsShow {
     /// Print the manifest (docs/FORMAT.md)
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// `snapshots accept`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wp-backup-agent snapshots show latest      why it is suspect, and what it was judged against
+  wp-backup-agent snapshots diff 11 14       what is another since
+  wp-backup-agent snapshots accept 14        the snapshots after it are judged against it
+It writes one small object below accepted/, where the site's own machine should have no right to write (docs/SUSPECT.md).")]
+pub(super) struct SnapshotsAccept {
+    /// `latest`, a number, or the beginning of an id
+    pub(super) snapshot: String,
+    /// The site; may be left out when there is only one
+    #[arg(long)]
+    pub(super) site: Option<String>,
+    /// Sign with the key in this directory, made there if need be, instead of the machine's own: where there is no other machine, which is weaker
+    #[arg(long, value_name = "DIR")]
+    pub(super) state: Option<PathBuf>,
 }
 
 /// `files`

@@ -14,6 +14,7 @@ use super::format::{bytes, count, name, plural};
 use super::output::Output;
 use super::signals::cancelled_by_signals;
 use super::sites::choose_site;
+use super::suspect;
 use crate::config::{Identities, Settings, TrustedKeys};
 use crate::error::{Exit, render};
 use crate::files::{PathSelection, below_root};
@@ -46,7 +47,9 @@ async fn open(
 /// `snapshots ls`
 pub(super) async fn ls(settings: &Settings, args: &SnapshotsLs, out: &mut Output) -> Result<Exit, Failure> {
     let cancel = cancelled_by_signals();
-    let mut snapshot = open(&place(settings, &args.of).await?, &args.snapshot, &cancel).await?;
+    let place = place(settings, &args.of).await?;
+    let mut snapshot = open(&place, &args.snapshot, &cancel).await?;
+    suspect::warn((&place.0, &place.1, &place.3), snapshot.manifest(), out).await?;
     let wanted = wanted(args);
     let mut shown = 0u64;
     let mut line = |entry: &FileEntry| {

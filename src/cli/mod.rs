@@ -26,6 +26,7 @@ mod signals;
 mod sites;
 mod snapshots;
 mod status;
+mod suspect;
 mod verify;
 
 use std::path::{Path, PathBuf};

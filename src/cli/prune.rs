@@ -55,10 +55,11 @@ pub(super) async fn run(settings: &Settings, args: &PruneArgs, out: &mut Output)
 fn tell(plan: &Plan, dry_run: bool, out: &mut Output) {
     let now = jiff::Timestamp::now();
     out.line(format_args!("{:>6}  {:<21}  {:<10}  {:<5}  {}", "NUMBER", "WRITTEN", "AGE", "", "WHY"));
-    for Judged { found, reasons } in &plan.snapshots {
+    for Judged { found, reasons, suspect } in &plan.snapshots {
         let written = jiff::Timestamp::try_from(found.modified).unwrap_or_default();
         let why: Vec<String> = reasons.iter().map(Reason::to_string).collect();
         let (what, why) = if why.is_empty() { ("goes", "no rule keeps it".into()) } else { ("stays", why.join(", ")) };
+        let why = if *suspect { format!("{why} (suspect)") } else { why };
         let age = duration(now.duration_since(written).as_secs());
         out.line(format_args!("{:>6}  {:<21}  {age:<10}  {what:<5}  {why}", found.key.seq, local_time(written)));
     }
@@ -102,6 +103,7 @@ struct Row<'a> {
     key: &'a str,
     written: jiff::Timestamp,
     stays: bool,
+    suspect: bool,
     why: Vec<String>,
 }
 
@@ -118,6 +120,7 @@ impl<'a> Answer<'a> {
             key: &judged.found.path,
             written: jiff::Timestamp::try_from(judged.found.modified).unwrap_or_default(),
             stays: !judged.reasons.is_empty(),
+            suspect: judged.suspect,
             why: judged.reasons.iter().map(Reason::to_string).collect(),
         };
         Self {

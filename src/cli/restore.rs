@@ -9,7 +9,7 @@ use super::format::{local_time, plural};
 use super::output::Output;
 use super::replaced::{Replaced, UnderWay};
 use super::sites::choose_site;
-use super::{restore_files, safety};
+use super::{restore_files, safety, suspect};
 use crate::config::{Identities, Settings, TrustedKeys};
 use crate::database::{Definer, Existing};
 use crate::error::Exit;
@@ -25,7 +25,11 @@ pub(super) async fn run(settings: &Settings, global: &Global, args: &RestoreArgs
         return Err(Failure::new(Exit::Usage, "nothing to restore to", "give --files DIR, --database NAME, or --sql"));
     }
     if args.account.user.is_some() && args.database.is_none() {
-        return Err(Failure::new(Exit::Usage, "--user is of a database that is loaded", "give --database NAME, too, or leave it out"));
+        return Err(Failure::new(
+            Exit::Usage,
+            "--user is of a database that is loaded",
+            "give --database NAME, too, or leave it out",
+        ));
     }
     let site = choose_site(settings, args.site.as_deref())?;
     let identities = Identities::read(&args.unlock.identities)?;
@@ -33,7 +37,7 @@ pub(super) async fn run(settings: &Settings, global: &Global, args: &RestoreArgs
     let cancel = super::signals::cancelled_by_signals();
     let progress: Arc<dyn Progress> = Arc::new(Silent);
     let layout = Layout::new(site.name.clone());
-    let mut restore = Restore::open(Arc::clone(&store), layout, &args.snapshot, Arc::clone(&progress), cancel.clone())
+    let mut restore = Restore::open(Arc::clone(&store), layout.clone(), &args.snapshot, Arc::clone(&progress), cancel.clone())
         .await?
         .trusting(&site.trusted)?
         .unlock(&identities);
@@ -49,6 +53,7 @@ pub(super) async fn run(settings: &Settings, global: &Global, args: &RestoreArgs
         local_time(manifest.times.point_in_time)
     );
     out.note(&told);
+    suspect::warn((&store, &layout, &site.trusted), manifest, out).await?;
     if site.trusted.is_empty() {
         let signer = restore.signer().map_or_else(|| "signed by nobody".to_owned(), |key| format!("signed by {key}"));
         out.note(format!("  {signer}; trust.keys of the configuration names no key, so anyone is believed"));

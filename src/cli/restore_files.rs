@@ -112,7 +112,10 @@ fn say(restored: &FilesRestored, target: &Path, dry_run: bool, out: &mut Output)
     }
     let (lost, first) = &restored.lost;
     if *lost > 0 {
-        out.note(format!("  LOST: {}, whose content is in no pack; what had its name in the directory is as it was", plural(*lost, "file")));
+        out.note(format!(
+            "  LOST: {}, whose content is in no pack; what had its name in the directory is as it was",
+            plural(*lost, "file")
+        ));
         for path in first {
             out.note(format!("    {path}"));
         }

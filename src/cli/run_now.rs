@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::progress::{Display, follow};
 use super::signals::cancelled_by_signals;
-use super::{format, sites, work};
+use super::{format, sites, suspect, work};
 use crate::backup::{RunOptions, RunReport, Trigger};
 use crate::config::{self, Identities};
 use crate::daemon::control::Client;
@@ -15,6 +15,9 @@ use crate::daemon::queue::Disposition;
 use crate::daemon::{Agent, run_in_foreground};
 use crate::error::Exit;
 use crate::repository::entry::FindingCode;
+
+/// Of the code that makes a snapshot suspect, so many files are shown; its findings have more.
+const CODE_SHOWN: usize = 10;
 
 /// Asks the daemon for a run, and follows it when told to.
 pub(super) async fn ask(client: &Client, args: &RunNowArgs, out: &mut Output) -> Result<Exit, Failure> {
@@ -72,6 +75,14 @@ fn conclude(report: &RunReport, out: &mut Output) -> Exit {
         ));
         for finding in snapshot.first_findings.iter().filter(|finding| finding.code == FindingCode::SealedBefore) {
             out.note(format_args!("wp-backup-agent: {}: {}", finding.subject, finding.detail));
+        }
+        for line in suspect::told(snapshot.seq, &snapshot.suspect, snapshot.judged_against) {
+            out.note(format_args!("wp-backup-agent: {line}"));
+        }
+        for finding in
+            snapshot.first_findings.iter().filter(|finding| finding.code == FindingCode::PhpUnderUploads).take(CODE_SHOWN)
+        {
+            out.note(format_args!("wp-backup-agent: {}: {}: {}", format::name(&finding.code), finding.subject, finding.detail));
         }
         let mut shown = 0;
         for finding in snapshot.first_findings.iter().filter(|finding| finding.code.is_loss()) {

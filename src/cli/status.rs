@@ -3,7 +3,7 @@
 use super::args::StatusArgs;
 use super::failure::Failure;
 use super::output::Output;
-use super::{figures, format, sites};
+use super::{figures, format, sites, suspect};
 use crate::daemon::control::Client;
 use crate::daemon::control::types::{PruneStatus, RunState, SiteState, SiteStatus, Status};
 use crate::error::Exit;
@@ -45,7 +45,8 @@ fn row(site: &SiteStatus) -> [String; 8] {
     let snapshot = site.last_snapshot.as_ref();
     let size = |counts: &crate::repository::manifest::Counts| format::bytes(counts.file_bytes.saturating_add(counts.sql_bytes));
     let warnings = |last: &crate::daemon::control::types::LastSnapshot| -> u64 {
-        last.snapshot.findings.iter().filter(|(code, _)| code.is_loss()).map(|(_, count)| count).sum()
+        let losses: u64 = last.snapshot.findings.iter().filter(|(code, _)| code.is_loss()).map(|(_, count)| count).sum();
+        losses + last.snapshot.suspect.len() as u64
     };
     [
         site.site.clone(),
@@ -75,6 +76,10 @@ fn details(site: &SiteStatus) -> Vec<String> {
     if let Some(last) = site.last_run.as_ref().filter(|last| last.snapshot.is_none()) {
         let error = last.error.as_deref().unwrap_or("no reason given").replace('\n', "\n  ");
         lines.push(format!("{}: the last run, {}, committed nothing: {error}", site.site, format::local_time(last.finished)));
+    }
+    if let Some(snapshot) = site.last_snapshot.as_ref().map(|last| &last.snapshot) {
+        let told = suspect::told(snapshot.seq, &snapshot.suspect, snapshot.judged_against);
+        lines.extend(told.into_iter().map(|line| format!("{}: {line}", site.site)));
     }
     lines.extend(site.prune.as_ref().map(|prune| pruning(&site.site, prune)));
     lines.extend(site.verified.iter().map(|(level, verified)| verifying(&site.site, level, verified)));

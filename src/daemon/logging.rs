@@ -96,6 +96,10 @@ pub fn run_finished(report: &RunReport) {
             let code = code.trim_matches('"');
             tracing::warn!(site, %run, code, "{code}: {}: {}", finding.subject, finding.detail);
         }
+        for suspicion in &snapshot.suspect {
+            let seq = snapshot.seq;
+            tracing::warn!(site, %run, seq, "snapshot {seq} is suspect: {suspicion}; look at it, then `wp-backup-agent snapshots accept {seq}`");
+        }
         tracing::info!(
             site, %run, result, seconds,
             seq = snapshot.seq,
@@ -108,7 +112,7 @@ pub fn run_finished(report: &RunReport) {
         );
     }
     match (report.result, &report.error) {
-        (Exit::Success | Exit::Findings, None) => {}
+        (Exit::Success | Exit::Findings | Exit::Suspect, None) => {}
         (Exit::Cancelled, error) => {
             tracing::info!(site, %run, result, seconds, "run cancelled: {}", error.as_deref().unwrap_or("stopped"));
         }

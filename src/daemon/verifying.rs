@@ -14,10 +14,10 @@ use crate::config::schedule::Schedule;
 use crate::config::{Depth, Identities, SiteSettings, StoreSettings, VerifySettings};
 use crate::database::DEFAULT_CONNECTIONS;
 use crate::error::{Explain as _, render};
+use crate::progress::Silent;
 use crate::repository::RepositoryError;
 use crate::repository::layout::Layout;
 use crate::repository::verify::{Level, Report, Share, Verify};
-use crate::progress::Silent;
 use crate::restore::{RestoreError, Scratch, verify_by_trial};
 use crate::storage;
 

@@ -162,9 +162,15 @@ mod tests {
         let rows = |sql| entry(TableItem::Rows, "t", sql);
         let one = of(&[table("CREATE 1"), rows("INSERT\n(1),\n(2);\n"), entry(TableItem::View, "v", "1")]);
         for (other, told) in [
-            (vec![table("CREATE 2"), rows("INSERT\n(1),\n(2);\n"), entry(TableItem::View, "v", "1")], "table t is defined in another way"),
+            (
+                vec![table("CREATE 2"), rows("INSERT\n(1),\n(2);\n"), entry(TableItem::View, "v", "1")],
+                "table t is defined in another way",
+            ),
             (vec![table("CREATE 1"), rows("INSERT\n(1),\n(3);\n"), entry(TableItem::View, "v", "1")], "table t holds other rows"),
-            (vec![table("CREATE 1"), rows("INSERT\n(1);\n"), entry(TableItem::View, "v", "1")], "table t has 1 rows, and 2 in the snapshot"),
+            (
+                vec![table("CREATE 1"), rows("INSERT\n(1);\n"), entry(TableItem::View, "v", "1")],
+                "table t has 1 rows, and 2 in the snapshot",
+            ),
             (vec![table("CREATE 1"), entry(TableItem::View, "v", "1")], "table t has 0 rows, and 2 in the snapshot"),
             (vec![table("CREATE 1"), rows("INSERT\n(1),\n(2);\n")], "view v is not there"),
         ] {
@@ -172,7 +178,12 @@ mod tests {
         }
         // Two equal rows are not one, nor none.
         assert_ne!(of(&[rows("INSERT\n(1),\n(1);\n")]), of(&[rows("INSERT\n(1);\n")]));
-        let more = of(&[table("CREATE 2"), rows("INSERT\n(1),\n(2);\n"), entry(TableItem::View, "v", "1"), entry(TableItem::Trigger, "x", "")]);
+        let more = of(&[
+            table("CREATE 2"),
+            rows("INSERT\n(1),\n(2);\n"),
+            entry(TableItem::View, "v", "1"),
+            entry(TableItem::Trigger, "x", ""),
+        ]);
         assert_eq!(one.differences(&more, false), ["trigger x is there, and not in the snapshot"]);
     }
 }

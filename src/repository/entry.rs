@@ -357,6 +357,8 @@ pub enum FindingCode {
     PackMissing,
     /// A restore onto the site was begun and has not come to its end: files and database may be of two times.
     RestoreUnfinished,
+    /// Code below uploads that makes the snapshot suspect: named, and captured.
+    PhpUnderUploads,
     /// A finding of a newer agent.
     #[serde(other)]
     Unknown,
@@ -365,7 +367,7 @@ pub enum FindingCode {
 impl FindingCode {
     /// Whether the snapshot lacks something because of this: then the run ends with [`crate::error::Exit::Findings`].
     pub fn is_loss(self) -> bool {
-        !matches!(self, Self::Excluded | Self::OutsideLink | Self::SpecialFile | Self::SealedBefore)
+        !matches!(self, Self::Excluded | Self::OutsideLink | Self::SpecialFile | Self::SealedBefore | Self::PhpUnderUploads)
     }
 
     /// Whether the list of files lacks the subject, or something in it, though it was there or belonged there.

@@ -69,6 +69,21 @@ impl Layout {
         parse_timed(key.strip_prefix(&self.pruned())?)
     }
 
+    /// The prefix that all acceptances share.
+    pub fn accepted(&self) -> String {
+        format!("{}/accepted/", self.site)
+    }
+
+    /// The key of an acceptance: of the snapshot with this number, made at this time, with an id of its own.
+    pub fn acceptance(&self, key: &SnapshotKey) -> String {
+        format!("{}/accepted/{key}.json", self.site)
+    }
+
+    /// Reads an acceptance's key; `None` for anything else that may lie there.
+    pub fn parse_acceptance(&self, key: &str) -> Option<SnapshotKey> {
+        key.strip_prefix(&self.accepted())?.strip_suffix(".json")?.parse().ok()
+    }
+
     /// The prefix that all packs share.
     pub fn packs(&self) -> String {
         format!("{}/packs/", self.site)

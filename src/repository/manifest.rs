@@ -10,6 +10,7 @@ use crate::config::{PublicKey, TreeName};
 
 use super::entry::{ChunkRef, FindingCode};
 use super::ids::{PackName, RecipientsId, RunId};
+use super::suspicion::{Baseline, Suspicion, Watched};
 
 /// The format's version that this agent writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
@@ -55,6 +56,15 @@ pub struct Manifest {
     pub excluded: Vec<Excluded>,
     /// What the snapshot holds.
     pub counts: Counts,
+    /// What the snapshots after this one are judged by; absent of one that no agent judges by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watched: Option<Watched>,
+    /// What this one was judged against; absent when there was none before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baseline>,
+    /// Why it is suspect; empty: it isn't (docs/SUSPECT.md).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suspect: Vec<Suspicion>,
     /// What this run sent to the store before this manifest.
     pub uploaded: Uploaded,
     /// The pieces of the list of files, in order.

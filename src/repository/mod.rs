@@ -1,5 +1,6 @@
 //! The on-disk format, all of it: what the store holds and how it is read and written (docs/FORMAT.md).
 
+pub mod accepted;
 mod buffers;
 pub mod byte_text;
 pub mod checkpoint;
@@ -31,6 +32,7 @@ pub mod snapshots;
 mod source;
 pub mod sparse;
 pub mod state;
+pub mod suspicion;
 pub mod verify;
 pub mod writer;
 pub mod xattrs;

@@ -1,6 +1,7 @@
 //! Pruning: drops the snapshots that no rule keeps, and packs that nothing has needed for the grace period (docs/RETENTION.md).
 //!
-//! It runs beside backups and beside itself, without locks. [`plan`](Plan::make) only reads, in this order: manifests, notes, checkpoints, packs.
+//! It runs beside backups and beside itself, without locks. [`plan`](Plan::make) only reads, in this order: manifests, acceptances if one is
+//! suspect, notes, checkpoints, packs.
 //! What is dropped or written meanwhile is seen by the next of these. [`Plan::carry_out`] writes the note, then deletes manifests, then
 //! packs that were nobody's before, then old checkpoints and notes. Killed anywhere, the next prune does the rest.
 
@@ -9,7 +10,7 @@ mod look;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::BTreeSet;
 
@@ -41,6 +42,8 @@ pub struct Judged {
     pub found: Found,
     /// The rules that keep it; none: it goes.
     pub reasons: BTreeSet<Reason>,
+    /// It is suspect, and no reader has accepted it.
+    pub suspect: bool,
 }
 
 /// Objects, and their stored bytes.
@@ -96,7 +99,7 @@ pub struct Pruned {
 
 impl Plan {
     /// Looks at the site's part of the store, and decides. Only reads.
-    /// Snapshots that are signed by nobody of `trusted` take no other's place.
+    /// Snapshots that are signed by nobody of `trusted` take no other's place; nor do suspect ones, until someone of `trusted` accepts them.
     pub async fn make(
         store: &dyn Store,
         layout: &Layout,

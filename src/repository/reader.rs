@@ -43,14 +43,7 @@ impl ChunkReader {
     /// A reader for a snapshot that needs these packs, none of them sealed.
     pub fn new(store: Arc<dyn Store>, layout: Layout, packs: &[PackInfo]) -> Self {
         let packs = PackSource::new(store, layout, packs);
-        Self {
-            packs,
-            whole: None,
-            frames: VecDeque::new(),
-            codec: Codec::default(),
-            opener: Opener::default(),
-            salvage: None,
-        }
+        Self { packs, whole: None, frames: VecDeque::new(), codec: Codec::default(), opener: Opener::default(), salvage: None }
     }
 
     /// The same with keys to the sealed ones.

@@ -17,8 +17,19 @@ pub struct Candidate {
     pub seq: u64,
     /// When the store says that it was written.
     pub modified: SystemTime,
-    /// It is not to be trusted until a reader accepts it. Such snapshots are counted among themselves: they take no other's place.
-    pub suspect: bool,
+    /// How far it is to be believed. Each kind is counted by itself: a snapshot takes no place of one that is believed more.
+    pub standing: Standing,
+}
+
+/// How far a snapshot is to be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Standing {
+    /// As any.
+    Good,
+    /// It says itself that it is suspect, and no reader has accepted it.
+    Suspect,
+    /// It is signed by nobody that is trusted, or was put back: it may have any number.
+    Untrusted,
 }
 
 /// Why a snapshot stays.
@@ -80,16 +91,21 @@ impl serde::Serialize for Reason {
 
 /// Why each of these stays, in their order; one without a reason goes. `now` is the store's clock.
 ///
-/// The newest always stays, and of a fork both. Of each period the snapshot that was there first stays, so that none that comes later,
+/// The newest always stays, and of a fork both; if it is suspect, so does the newest that isn't. Of each period the snapshot that was there first stays, so that none that comes later,
 /// however many they are, takes its place; the periods counted are the latest that have any.
 pub fn decide(keep: &Keep, snapshots: &[Candidate], now: SystemTime) -> Vec<BTreeSet<Reason>> {
     let mut reasons = vec![BTreeSet::new(); snapshots.len()];
-    // One that isn't trusted may have any number: it is the newest only where none is.
-    let newest_of = |suspect: bool| snapshots.iter().filter(|s| s.suspect == suspect).map(|s| s.seq).max();
-    let trusted = newest_of(false);
-    let (newest, suspect) = if trusted.is_some() { (trusted, false) } else { (newest_of(true), true) };
+    let newest_of = |standing| snapshots.iter().filter(|s| s.standing == standing).map(|s| s.seq).max();
+    let (good, suspect) = (newest_of(Standing::Good), newest_of(Standing::Suspect));
     for (snapshot, reasons) in snapshots.iter().zip(&mut reasons) {
-        if Some(snapshot.seq) == newest && snapshot.suspect == suspect {
+        let newest = match snapshot.standing {
+            Standing::Good => good,
+            // The host's next run compares with it.
+            Standing::Suspect => suspect.filter(|_| suspect >= good),
+            // It may have any number: it is the newest only where none is trusted.
+            Standing::Untrusted => newest_of(Standing::Untrusted).filter(|_| good.is_none() && suspect.is_none()),
+        };
+        if Some(snapshot.seq) == newest {
             reasons.insert(Reason::Newest);
         }
         // One from the future is young.
@@ -98,9 +114,9 @@ pub fn decide(keep: &Keep, snapshots: &[Candidate], now: SystemTime) -> Vec<BTre
             reasons.insert(Reason::Within);
         }
     }
-    for suspect in [false, true] {
+    for standing in [Standing::Good, Standing::Suspect, Standing::Untrusted] {
         let mut order: Vec<usize> =
-            (0..snapshots.len()).filter(|&at| snapshots.get(at).is_some_and(|s| s.suspect == suspect)).collect();
+            (0..snapshots.len()).filter(|&at| snapshots.get(at).is_some_and(|s| s.standing == standing)).collect();
         order.sort_by_key(|&at| snapshots.get(at).map(|s| (s.modified, s.seq)));
         for &at in order.iter().rev().take(keep.last as usize) {
             reasons.get_mut(at).map(|reasons| reasons.insert(Reason::Last));
@@ -156,7 +172,7 @@ mod tests {
     }
 
     fn one(seq: u64, hours: u64) -> Candidate {
-        Candidate { seq, modified: at(hours), suspect: false }
+        Candidate { seq, modified: at(hours), standing: Standing::Good }
     }
 
     fn kept(keep: &Keep, snapshots: &[Candidate], now: SystemTime) -> Vec<u64> {
@@ -204,10 +220,31 @@ mod tests {
         let mut all: Vec<_> = (0..10).map(|n| one(n + 1, n * 24 + 5)).collect();
         let keep = Keep { last: 2, daily: 3, ..Keep::default() };
         let good = kept(&keep, &all, at(300));
-        all.extend((0..10).map(|n| Candidate { suspect: true, ..one(11 + n, n * 24) }));
-        let with = kept(&keep, &all, at(300));
-        assert!(good.iter().all(|seq| with.contains(seq)), "{good:?} {with:?}");
-        assert!(with.len() <= 2 * good.len() + 1);
+        for standing in [Standing::Suspect, Standing::Untrusted] {
+            let mut all = all.clone();
+            all.extend((0..10).map(|n| Candidate { standing, ..one(11 + n, n * 24) }));
+            let with = kept(&keep, &all, at(300));
+            assert!(good.iter().all(|seq| with.contains(seq)), "{good:?} {with:?}");
+            assert!(with.len() <= 2 * good.len() + 1);
+        }
+        // Untrusted ones take no place of suspect ones.
+        all.extend((0..3).map(|n| Candidate { standing: Standing::Suspect, ..one(11 + n, (10 + n) * 24) }));
+        let before = kept(&keep, &all, at(500));
+        all.extend((0..9).map(|n| Candidate { standing: Standing::Untrusted, ..one(20 + n, (13 + n) * 24) }));
+        let after = kept(&keep, &all, at(500));
+        assert!(before.iter().all(|seq| after.contains(seq)), "{before:?} {after:?}");
+    }
+
+    #[test]
+    fn the_newest_stays_if_it_is_suspect_and_so_does_the_newest_good_one() {
+        let suspect = |seq, hours| Candidate { standing: Standing::Suspect, ..one(seq, hours) };
+        let keep = Keep { yearly: 1, ..Keep::default() };
+        // The first of the year stays, too, of each kind.
+        let all = [one(1, 0), one(2, 24), one(3, 48), suspect(4, 72), suspect(5, 96), suspect(6, 120)];
+        assert_eq!(kept(&keep, &all, at(300)), [1, 3, 4, 6]);
+        // One that is older than a good one is nobody's parent any more.
+        let all = [one(1, 0), suspect(2, 24), suspect(3, 48), one(4, 72)];
+        assert_eq!(kept(&Keep { within: Some(Duration::from_secs(1)), ..Keep::default() }, &all, at(300)), [4]);
     }
 
     fn keeps() -> impl Strategy<Value = Keep> {
@@ -226,7 +263,7 @@ mod tests {
 
     #[test]
     fn one_that_is_not_trusted_takes_no_place_not_that_of_the_newest_either() {
-        let all = [one(1, 0), one(2, 24), Candidate { suspect: true, ..one(9_999, 30) }];
+        let all = [one(1, 0), one(2, 24), Candidate { standing: Standing::Untrusted, ..one(9_999, 30) }];
         let reasons = decide(&Keep { last: 1, ..Keep::default() }, &all, at(100));
         assert!(reasons[0].is_empty());
         assert!(reasons[1].contains(&Reason::Newest) && reasons[1].contains(&Reason::Last));
@@ -234,20 +271,27 @@ mod tests {
     }
 
     fn histories() -> impl Strategy<Value = Vec<Candidate>> {
-        proptest::collection::vec((0u64..40, 0u64..20_000, any::<bool>()), 0..40)
-            .prop_map(|all| all.into_iter().map(|(seq, hours, suspect)| Candidate { suspect, ..one(seq, hours) }).collect())
+        let standing = prop_oneof![Just(Standing::Good), Just(Standing::Suspect), Just(Standing::Untrusted)];
+        proptest::collection::vec((0u64..40, 0u64..20_000, standing), 0..40)
+            .prop_map(|all| all.into_iter().map(|(seq, hours, standing)| Candidate { standing, ..one(seq, hours) }).collect())
     }
 
     proptest! {
         #[test]
         fn the_newest_and_the_young_stay_and_a_second_time_changes_nothing(keep in keeps(), all in histories(), now in 0u64..25_000) {
             let reasons = decide(&keep, &all, at(now));
-            let trusted = all.iter().filter(|s| !s.suspect).map(|s| s.seq).max();
+            let trusted = all.iter().filter(|s| s.standing != Standing::Untrusted).map(|s| s.seq).max();
+            let good = all.iter().filter(|s| s.standing == Standing::Good).map(|s| s.seq).max();
             let newest = trusted.or(all.iter().map(|s| s.seq).max());
+            let stays = |s: &Candidate| match s.standing {
+                Standing::Good => Some(s.seq) == good,
+                Standing::Suspect => Some(s.seq) == newest,
+                Standing::Untrusted => trusted.is_none() && Some(s.seq) == newest,
+            };
             let mut left = Vec::new();
             for (snapshot, reasons) in all.iter().zip(&reasons) {
                 let young = keep.within.is_some_and(|within| snapshot.modified + within >= at(now));
-                prop_assert!(!reasons.is_empty() || ((Some(snapshot.seq) != newest || snapshot.suspect) && !young));
+                prop_assert!(!reasons.is_empty() || (!stays(snapshot) && !young));
                 if !reasons.is_empty() {
                     left.push(*snapshot);
                 }
@@ -258,11 +302,11 @@ mod tests {
         #[test]
         fn what_comes_later_pushes_out_no_more_than_its_own_periods(all in histories(), forged in 1usize..200) {
             let keep = Keep { daily: 5, weekly: 3, monthly: 2, yearly: 1, ..Keep::default() };
-            let mut all: Vec<_> = all.into_iter().zip(0..).map(|(s, seq)| Candidate { suspect: false, seq, ..s }).collect();
+            let mut all: Vec<_> = all.into_iter().zip(0..).map(|(s, seq)| Candidate { standing: Standing::Good, seq, ..s }).collect();
             let last = all.iter().map(|s| s.modified).max().unwrap_or(at(0));
             let before = kept(&keep, &all, at(20_001));
             // All within a second: they can begin one day at most.
-            all.extend((0..forged as u64).map(|n| Candidate { seq: 100 + n, modified: last + Duration::from_secs(1), suspect: false }));
+            all.extend((0..forged as u64).map(|n| Candidate { seq: 100 + n, modified: last + Duration::from_secs(1), standing: Standing::Good }));
             let after = kept(&keep, &all, at(20_001));
             let gone = before.iter().filter(|seq| !after.contains(seq)).count();
             prop_assert!(gone <= 5, "{} of {} went", gone, before.len());

@@ -76,8 +76,7 @@ impl Salvage {
         let unread = older.into_iter().chain(newer).collect();
         let mut packs = PackSource::of(Arc::clone(store), layout.clone(), infos);
         packs.set_keys(Keys::of_sets(identities, sealed));
-        let search =
-            Search { unread, places: ChunkTable::new(dir)?, codec: Codec::default(), opener: Opener::default() };
+        let search = Search { unread, places: ChunkTable::new(dir)?, codec: Codec::default(), opener: Opener::default() };
         Ok(Self { packs, search: Mutex::new(search) })
     }
 
@@ -121,7 +120,9 @@ impl Salvage {
             let frame = stored.open(self.packs.keys(), &mut search.opener)?;
             let plain = search.codec.decompress(&frame, frame_limit(chunk)).map_err(damaged)?;
             let content = slice(&plain, at, chunk.size).filter(|content| ChunkId::of(content) == chunk.id);
-            content.map(Bytes::copy_from_slice).ok_or_else(|| damaged("a chunk is not what its table of contents says".to_owned()))
+            content
+                .map(Bytes::copy_from_slice)
+                .ok_or_else(|| damaged("a chunk is not what its table of contents says".to_owned()))
         })
     }
 }

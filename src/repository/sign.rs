@@ -1,4 +1,5 @@
-//! Signatures (docs/FORMAT.md, "Signatures"): a host signs its manifests and checkpoints, whoever prunes signs notes. The signature is the last
+//! Signatures (docs/FORMAT.md, "Signatures"): a host signs its manifests and checkpoints, whoever prunes signs notes, whoever
+//! accepts a suspect snapshot what it says of it. The signature is the last
 //! field of the JSON object and covers every byte before it.
 
 use std::fmt;
@@ -30,6 +31,8 @@ pub enum Kind {
     Checkpoint,
     /// A note of retention.
     Note,
+    /// What a reader has accepted.
+    Acceptance,
 }
 
 impl Kind {
@@ -39,6 +42,7 @@ impl Kind {
             Self::Manifest => b"wp-backup-agent manifest\n",
             Self::Checkpoint => b"wp-backup-agent checkpoint\n",
             Self::Note => b"wp-backup-agent note\n",
+            Self::Acceptance => b"wp-backup-agent acceptance\n",
         }
     }
 }

@@ -341,7 +341,14 @@ impl Assembler {
             let mut placed = lock(&self.placed);
             placed.frames.extend(self.builder_frames.drain(..).map(|(offset, length)| (number, offset, length)));
             // The name comes when it has gone out; until then nobody may resolve.
-            placed.packs.push(PackInfo { name: PackName([0; 32]), size: 0, sha256: String::new(), live: 0, content: 0, sealed: None });
+            placed.packs.push(PackInfo {
+                name: PackName([0; 32]),
+                size: 0,
+                sha256: String::new(),
+                live: 0,
+                content: 0,
+                sealed: None,
+            });
         }
         let done = self.outbox.put(number, builder).await;
         // Only now: the buffer of one that has gone out may have come back.

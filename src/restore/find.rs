@@ -10,6 +10,7 @@ use super::RestoreError;
 use super::list::listed;
 use crate::config::{Identities, TreeName, TrustedKeys};
 use crate::files::PathSelection;
+use crate::repository::RepositoryError;
 use crate::repository::byte_text::ByteText;
 use crate::repository::entry::{FileEntry, FileKind};
 use crate::repository::ids::ChunkId;
@@ -19,7 +20,6 @@ use crate::repository::manifest::Manifest;
 use crate::repository::reader::ChunkReader;
 use crate::repository::seal::Keys;
 use crate::repository::sign;
-use crate::repository::RepositoryError;
 use crate::repository::snapshots::{self, Found};
 use crate::storage::Store;
 

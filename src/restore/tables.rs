@@ -167,7 +167,8 @@ impl<'a> Tables<'a> {
 
     /// The entry with its chunk; `None` when the chunk says that it isn't selected, and when it can't be had.
     pub(super) async fn read(&mut self, entry: TableEntry) -> Result<Option<TableEntry<Bytes>>, RestoreError> {
-        let of_a_lost_table = matches!(entry.item, TableItem::Rows | TableItem::AfterRows) && self.seen.lost.undefined.contains(&entry.name);
+        let of_a_lost_table =
+            matches!(entry.item, TableItem::Rows | TableItem::AfterRows) && self.seen.lost.undefined.contains(&entry.name);
         if of_a_lost_table {
             self.seen.lost.add(&entry);
             return Ok(None);

@@ -64,7 +64,12 @@ pub async fn verify_by_trial(
         match tried {
             Ok((tried, differences)) => {
                 for detail in differences {
-                    report.fault(Fault { kind: FaultKind::Restored, object: tried.snapshot.clone(), detail, snapshots: Some((tried.seq, tried.seq)) });
+                    report.fault(Fault {
+                        kind: FaultKind::Restored,
+                        object: tried.snapshot.clone(),
+                        detail,
+                        snapshots: Some((tried.seq, tried.seq)),
+                    });
                 }
                 report.tried = Some(tried);
             }
@@ -86,7 +91,9 @@ fn is_of_the_snapshot(error: &RestoreError) -> bool {
         RestoreError::Repository(error) => error.is_of_the_object(),
         RestoreError::Incomplete { .. } => true,
         // A server that takes the connection, and not what the snapshot holds.
-        RestoreError::Database(error) => !matches!(error.exit(), Exit::Unavailable | Exit::Denied | Exit::Cancelled | Exit::CannotCreate),
+        RestoreError::Database(error) => {
+            !matches!(error.exit(), Exit::Unavailable | Exit::Denied | Exit::Cancelled | Exit::CannotCreate)
+        }
         _ => false,
     }
 }
@@ -181,7 +188,9 @@ impl Restore {
         tried.bytes = tried.bytes.saturating_add(restored.stats.bytes);
         // What this account may not set isn't compared.
         if restored.stats.owners_not_set > 0 {
-            tried.not_compared.push(format!("{name}: owners of {} entries, which only root may set", restored.stats.owners_not_set));
+            tried
+                .not_compared
+                .push(format!("{name}: owners of {} entries, which only root may set", restored.stats.owners_not_set));
         }
         if restored.stats.xattrs_not_set > 0 {
             let count = restored.stats.xattrs_not_set;
@@ -228,12 +237,8 @@ impl Restore {
     ) -> Result<(), RestoreError> {
         let (settings, all) = (&scratch.database, Selection::default());
         let crossing = Crossing::to(settings, &self.manifest, self.cancel.clone()).await?;
-        let load = LoadOptions {
-            connections: scratch.connections,
-            existing: Existing::Refuse,
-            names: None,
-            definer: Definer::Drop,
-        };
+        let load =
+            LoadOptions { connections: scratch.connections, existing: Existing::Refuse, names: None, definer: Definer::Drop };
         let mut loader = Loader::open(settings, &place.schema, load, self.cancel.clone()).await?;
         let mut expected = Fingerprint::default();
         let fed = self.feed(&mut loader, crossing, &all, not_an_event, &mut |entry| expected.add(entry)).await;
@@ -250,7 +255,9 @@ impl Restore {
         // Another server shows the same definition in other words.
         let same = Vendor::ask(settings, self.cancel.clone()).await? == Vendor::of(&self.manifest.server.version);
         if !same {
-            tried.not_compared.push("definitions of tables and views: the server is of another version than the site's".to_owned());
+            tried
+                .not_compared
+                .push("definitions of tables and views: the server is of another version than the site's".to_owned());
         }
         tried.not_compared.push("events: they were not made, as the server would run them".to_owned());
         let differ = expected.differences(&found, same);

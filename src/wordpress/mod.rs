@@ -4,8 +4,12 @@ mod attachments;
 mod expected;
 mod php_serialize;
 mod references;
+mod stray_code;
 mod update_gate;
 
 pub use php_serialize::{Malformed, Step, walk};
-pub use references::{Counts, FINDING_LIMIT, FileLookup, Query, QueryId, ReferenceCheck, ReferenceError, SiteFacts};
+pub use references::{
+    Counts, FINDING_LIMIT, FileLookup, Query, QueryId, ReferenceCheck, ReferenceError, SiteFacts, is_core_table,
+};
+pub use stray_code::is_stray_code;
 pub use update_gate::UpdateGate;

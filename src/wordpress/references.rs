@@ -138,6 +138,18 @@ pub(super) fn table(prefix: &str, name: &str) -> String {
     format!("`{}`", format!("{prefix}{name}").replace('`', "``"))
 }
 
+/// Which of WordPress's own tables this is; without case, as some servers fold it.
+fn core_table(prefix: &str, name: &[u8]) -> Option<&'static str> {
+    let (begin, rest) = name.split_at_checked(prefix.len())?;
+    let core = CORE_TABLES.into_iter().find(|core| rest.eq_ignore_ascii_case(core.as_bytes()));
+    core.filter(|_| begin.eq_ignore_ascii_case(prefix.as_bytes()))
+}
+
+/// Whether this is one of WordPress's own tables, of the main site.
+pub fn is_core_table(prefix: &str, name: &[u8]) -> bool {
+    core_table(prefix, name).is_some()
+}
+
 /// The first half: what the database names.
 pub struct ReferenceCheck {
     directories: Directories,
@@ -177,13 +189,7 @@ impl ReferenceCheck {
     /// Takes note of the tables of the schema: core tables that aren't among them are findings.
     pub fn tables<'n>(&mut self, names: impl IntoIterator<Item = &'n [u8]>) {
         let found = self.tables.get_or_insert_default();
-        for name in names {
-            // Without case: some servers fold it.
-            let Some((prefix, rest)) = name.split_at_checked(self.prefix.len()) else { continue };
-            if prefix.eq_ignore_ascii_case(self.prefix.as_bytes()) {
-                found.extend(CORE_TABLES.into_iter().find(|core| rest.eq_ignore_ascii_case(core.as_bytes())));
-            }
-        }
+        found.extend(names.into_iter().filter_map(|name| core_table(&self.prefix, name)));
     }
 
     /// The questions to ask in the snapshot's transaction, in this order; none to a table that isn't there.
@@ -279,7 +285,13 @@ impl ReferenceCheck {
             findings.extend(missing.map(|name| lacks(format!("{}{name}", self.prefix), "the database lacks this core table")));
         }
         if self.tables.as_ref().is_none_or(|tables| tables.contains("options")) {
-            let needed = OPTIONS.into_iter().filter(|name| *name != "upload_path" && !self.options.contains_key(name));
+            // An address that is empty is none.
+            let lacking = |name: &&str| match *name {
+                "upload_path" => false,
+                "siteurl" | "home" => self.options.get(name).is_none_or(String::is_empty),
+                name => !self.options.contains_key(name),
+            };
+            let needed = OPTIONS.into_iter().filter(lacking);
             findings
                 .extend(needed.map(|name| lacks(format!("{}options: {name}", self.prefix), "the database lacks this option")));
         }

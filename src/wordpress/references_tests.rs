@@ -127,6 +127,16 @@ fn core_tables_and_options_are_missed() {
 }
 
 #[test]
+fn an_empty_address_is_missed() {
+    let mut blog = Blog::new();
+    blog.option("siteurl", "");
+    blog.option("blogname", "");
+    let (findings, _) = blog.finish(&CODE);
+    let named: Vec<_> = findings.iter().map(|(code, subject, _)| (*code, subject.as_str())).collect();
+    assert_eq!(named, [(FindingCode::CoreMissing, "wp_options: siteurl")]);
+}
+
+#[test]
 fn a_directory_is_no_file_and_a_link_is_named_as_the_reason() {
     let mut blog = Blog::new();
     blog.attach("a.jpg");

@@ -100,7 +100,7 @@ pub struct LastSnapshot {
     pub run: RunId,
     /// Seconds since its point in time.
     pub age_seconds: i64,
-    /// The run's result: `success` or `findings`.
+    /// The run's result: `success`, `findings` or `suspect`.
     pub result: crate::error::Exit,
     /// The snapshot.
     pub snapshot: SnapshotSummary,

@@ -6,15 +6,17 @@ use std::time::{Duration, SystemTime};
 use futures::StreamExt as _;
 
 use super::super::RepositoryError;
+use super::super::accepted;
 use super::super::checkpoint::{self, Checkpoint};
 use super::super::ids::{PackName, RunId};
 use super::super::layout::Layout;
 use super::super::manifest::FORMAT;
 use super::super::pruned::{Dropped, Note};
-use super::super::retention::{self, Candidate, Reason};
+use super::super::retention::{self, Candidate, Reason, Standing};
 use super::super::reuse::{Rules, Since};
 use super::super::sign;
 use super::super::snapshots::{self, Found, Stored};
+use super::super::suspicion;
 use super::{Amount, Judged, Plan, PruneError};
 use crate::config::{Keep, TrustedKeys};
 use crate::storage::{Listed, Store, StoreErrorKind};
@@ -131,7 +133,8 @@ impl Look<'_> {
         }
         let reads = found.into_iter().map(|found| async move { (read(self.store, &found).await, found) });
         let mut reads = futures::stream::iter(reads).buffered(READING);
-        let (mut there, mut unknown, mut suspect) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut there, mut unknown, mut standings) = (Vec::new(), Vec::new(), Vec::new());
+        let mut suspect = Vec::new();
         while let Some((stored, found)) = reads.next().await {
             match stored {
                 // Another prune was faster: its note is read next.
@@ -141,34 +144,54 @@ impl Look<'_> {
                     unknown.push(false);
                     seen.before
                         .extend(stored.manifest.parent.iter().chain(&stored.manifest.previous).map(|before| before.key.clone()));
-                    suspect.push(self.is_suspect(&stored, &found));
+                    let standing = self.standing(&stored, &found);
+                    if standing == Standing::Suspect {
+                        suspect.push((standings.len(), suspicion::Standing::of(&stored.manifest, stored.named())));
+                    }
+                    standings.push(standing);
                 }
                 Err(RepositoryError::Newer { .. }) => {
                     seen.hold(&found.path, "was made by a newer agent");
                     unknown.push(true);
-                    suspect.push(true);
+                    standings.push(Standing::Untrusted);
                 }
                 Err(error) => return Err(error),
             }
             there.push(found);
         }
-        let candidate = |(found, suspect): (&Found, bool)| Candidate { seq: found.key.seq, modified: found.modified, suspect };
-        let candidates: Vec<_> = there.iter().zip(suspect).map(candidate).collect();
+        let asked: Vec<_> = suspect.iter().map(|(_, standing)| standing).collect();
+        let accepted = accepted::which(self.store, self.layout, &asked, self.trusted).await?;
+        for ((at, _), _) in suspect.iter().zip(accepted).filter(|(_, accepted)| *accepted) {
+            standings.get_mut(*at).into_iter().for_each(|standing| *standing = Standing::Good);
+        }
+        let candidate = |(found, standing): (&Found, &Standing)| Candidate {
+            seq: found.key.seq,
+            modified: found.modified,
+            standing: *standing,
+        };
+        let candidates: Vec<_> = there.iter().zip(&standings).map(candidate).collect();
         let reasons = retention::decide(self.keep, &candidates, seen.now);
-        let judge = |((found, mut reasons), unknown): ((Found, BTreeSet<Reason>), bool)| {
+        let judge = |(((found, mut reasons), unknown), standing): (((Found, BTreeSet<Reason>), bool), Standing)| {
             if unknown {
                 reasons.insert(Reason::Unknown);
             }
-            Judged { found, reasons }
+            Judged { found, reasons, suspect: standing == Standing::Suspect }
         };
-        Ok(there.into_iter().zip(reasons).zip(unknown).map(judge).collect())
+        Ok(there.into_iter().zip(reasons).zip(unknown).zip(standings).map(judge).collect())
     }
 
-    /// Signed by nobody that is trusted; or signed well, but put there long after it was made: one that was dropped, put back by whoever has kept it.
-    fn is_suspect(&self, stored: &Stored, found: &Found) -> bool {
+    /// Untrusted is what is signed by nobody that is trusted; or signed well, but put there long after it was made: one that was dropped, put back by
+    /// whoever has kept it. Of what is suspect, it isn't asked yet whether it was accepted.
+    fn standing(&self, stored: &Stored, found: &Found) -> Standing {
         let made = SystemTime::from(stored.manifest.times.finished);
         let put_back = stored.signer.is_some() && made.checked_add(self.rules.list).is_some_and(|latest| found.modified > latest);
-        put_back || sign::accept(self.trusted, stored.signer, &found.path).is_err()
+        if put_back || sign::accept(self.trusted, stored.signer, &found.path).is_err() {
+            Standing::Untrusted
+        } else if stored.manifest.suspect.is_empty() {
+            Standing::Good
+        } else {
+            Standing::Suspect
+        }
     }
 
     /// The keys of old notes, and what they say was dropped. One that isn't believed keeps packs while it is young, and says nothing else.

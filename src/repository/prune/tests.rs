@@ -21,7 +21,7 @@ use crate::error::{Exit, Explain as _};
 use crate::storage::{Deleter, Fault, Faulty, LocalStore};
 
 /// A manifest of which only the packs matter.
-pub(super) fn manifest(id: RunId, seq: u64, at: Timestamp, packs: Vec<PackInfo>) -> Manifest {
+pub(in crate::repository) fn manifest(id: RunId, seq: u64, at: Timestamp, packs: Vec<PackInfo>) -> Manifest {
     Manifest {
         format: FORMAT,
         site: "blog".into(),
@@ -39,6 +39,9 @@ pub(super) fn manifest(id: RunId, seq: u64, at: Timestamp, packs: Vec<PackInfo>)
         findings: BTreeMap::new(),
         excluded: Vec::new(),
         counts: Counts::default(),
+        watched: None,
+        baseline: None,
+        suspect: Vec::new(),
         uploaded: Uploaded::default(),
         files: Vec::new(),
         trees: Vec::new(),
