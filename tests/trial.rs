@@ -20,7 +20,7 @@ fn schemas(server: &MariaDb) -> String {
 
 fn trials(dir: &Path) -> Vec<String> {
     let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| name.starts_with("trial-") && !name.ends_with(".lock")).collect()
+    names.filter(|name| name.starts_with("wp-backup-agent-trial-") && !name.ends_with(".lock")).collect()
 }
 
 #[test]
@@ -42,8 +42,8 @@ fn a_snapshot_that_restores_is_told_so_and_one_that_does_not_is_a_fault() {
     // What one that was killed has left goes.
     let directory = scratch.path().to_str().unwrap();
     server.client("CREATE DATABASE wp_backup_agent_trial_0123456789abcdef; CREATE DATABASE wp_backup_agent_trial_of_another");
-    fs::write(scratch.path().join("trial-blog.lock"), "wp_backup_agent_trial_0123456789abcdef").unwrap();
-    fs::create_dir_all(scratch.path().join("trial-blog/left")).unwrap();
+    fs::write(scratch.path().join("wp-backup-agent-trial-blog.lock"), "wp_backup_agent_trial_0123456789abcdef").unwrap();
+    fs::create_dir_all(scratch.path().join("wp-backup-agent-trial-blog/left")).unwrap();
 
     let verify = ["verify", "--restore", "--scratch", directory, "--user", "root", "--identity", &identity];
     let told = agent.ok(&verify);
@@ -61,10 +61,25 @@ fn a_snapshot_that_restores_is_told_so_and_one_that_does_not_is_a_fault() {
     assert_eq!((schemas(&server).trim(), trials(scratch.path())), ("wp_backup_agent_trial_of_another", vec![]));
 
     // A second one is under way.
-    let lock = fs::File::options().write(true).open(scratch.path().join("trial-blog.lock")).unwrap();
+    let lock = fs::File::options().write(true).open(scratch.path().join("wp-backup-agent-trial-blog.lock")).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
     assert_eq!(agent.run(&verify).status.code(), Some(75));
     drop(lock);
+
+    // What no trial has made is not touched, nor what is another's.
+    let (mine, lock) =
+        (scratch.path().join("wp-backup-agent-trial-blog"), scratch.path().join("wp-backup-agent-trial-blog.lock"));
+    fs::create_dir(&mine).unwrap();
+    fs::write(mine.join("kept"), "").unwrap();
+    assert_eq!(agent.run(&verify).status.code(), Some(74));
+    assert!(mine.join("kept").exists() && schemas(&server).trim() == "wp_backup_agent_trial_of_another");
+    fs::remove_dir_all(&mine).unwrap();
+    fs::remove_file(&lock).unwrap();
+    fs::write(scratch.path().join("precious"), "kept").unwrap();
+    std::os::unix::fs::symlink(scratch.path().join("precious"), &lock).unwrap();
+    assert_ne!(agent.run(&verify).status.code(), Some(0));
+    assert_eq!(fs::read_to_string(scratch.path().join("precious")).unwrap(), "kept");
+    fs::remove_file(&lock).unwrap();
 
     // A byte of a pack is another.
     for entry in walkdir::WalkDir::new(store.path().join("blog/packs")).into_iter().map(Result::unwrap) {

@@ -1,8 +1,8 @@
 //! `verify --restore`: the newest snapshot restored where nothing else is, read back from there, compared, and removed again.
 
 use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -102,33 +102,39 @@ fn is_of_the_snapshot(error: &RestoreError) -> bool {
 struct Place {
     dir: PathBuf,
     schema: String,
-    _lock: File,
+    /// The file that is locked. While a trial is under way it names the schema: so the next one knows what is left of one that was killed.
+    lock: File,
+    lock_path: PathBuf,
 }
 
 impl Place {
-    /// Makes them. What a trial that was killed has left is removed first.
+    /// Makes them. What a trial that was killed has left is removed first; what none has made is never touched.
     async fn make(scratch: &Scratch, site: &SiteName, cancel: &CancellationToken) -> Result<Self, RestoreError> {
-        let dir = scratch.dir.join(format!("trial-{site}"));
-        let path = dir.with_extension("lock");
-        let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
-        let lock = lock.map_err(RepositoryError::state("opening", &path))?;
+        let dir = scratch.dir.join(format!("wp-backup-agent-trial-{site}"));
+        let lock_path = scratch.dir.join(format!("wp-backup-agent-trial-{site}.lock"));
+        let state = |action| RepositoryError::state(action, &lock_path);
+        let mut lock = open_lock(&lock_path).map_err(state("opening"))?;
         match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(RepositoryError::Held { site: site.to_string(), path }.into());
+                return Err(RepositoryError::Held { site: site.to_string(), path: lock_path }.into());
             }
-            Err(error) => return Err(RepositoryError::state("locking", &path)(error.into()).into()),
+            Err(error) => return Err(state("locking")(error.into()).into()),
         }
-        // The lock's file names the schema.
-        let before = fs::read_to_string(&path).unwrap_or_default();
-        if before.starts_with(SCHEMA_START) {
-            drop_schema(&scratch.database, before.trim(), cancel.clone()).await?;
+        let mut before = String::new();
+        (&mut lock).take(1024).read_to_string(&mut before).map_err(state("reading"))?;
+        if is_of_a_trial(&before) {
+            drop_schema(&scratch.database, &before, cancel.clone()).await?;
+            block_in_place(|| remove_dir(&dir)).map_err(RepositoryError::state("removing", &dir))?;
         }
-        block_in_place(|| remove_dir(&dir)).map_err(RepositoryError::state("removing", &dir))?;
         let schema = format!("{SCHEMA_START}{}", random_hex());
-        fs::write(&path, &schema).map_err(RepositoryError::state("writing", &path))?;
-        fs::DirBuilder::new().mode(0o700).create(&dir).map_err(RepositoryError::state("making", &dir))?;
-        Ok(Self { dir, schema, _lock: lock })
+        note(&lock, &schema).map_err(state("writing"))?;
+        let made = fs::DirBuilder::new().mode(0o700).create(&dir);
+        if let Err(error) = made {
+            note(&lock, "").map_err(state("writing"))?;
+            return Err(RepositoryError::state("making", &dir)(error).into());
+        }
+        Ok(Self { dir, schema, lock, lock_path })
     }
 
     /// Removes them, also when the trial was cancelled.
@@ -137,9 +143,34 @@ impl Place {
         let removed = block_in_place(|| remove_dir(&self.dir));
         dropped?;
         removed.map_err(RepositoryError::state("removing", &self.dir))?;
-        let path = self.dir.with_extension("lock");
-        Ok(fs::write(&path, "").map_err(RepositoryError::state("writing", &path))?)
+        Ok(note(&self.lock, "").map_err(RepositoryError::state("writing", &self.lock_path))?)
     }
+}
+
+/// Opens the file, or makes it; never through a link that someone has put there, nor one that is another's.
+fn open_lock(path: &Path) -> io::Result<File> {
+    let no_link = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let lock =
+        File::options().create(true).truncate(false).read(true).write(true).mode(0o600).custom_flags(no_link).open(path)?;
+    let metadata = lock.metadata()?;
+    if metadata.is_file() && metadata.uid() == rustix::process::geteuid().as_raw() && metadata.nlink() == 1 {
+        Ok(lock)
+    } else {
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is another user's, or no plain file"))
+    }
+}
+
+/// Makes this the file's content, durably.
+fn note(file: &File, text: &str) -> io::Result<()> {
+    file.set_len(0)?;
+    file.write_all_at(text.as_bytes(), 0)?;
+    file.sync_all()
+}
+
+/// Whether this is the name of a schema that a trial makes.
+fn is_of_a_trial(schema: &str) -> bool {
+    let end = schema.strip_prefix(SCHEMA_START);
+    end.is_some_and(|end| end.len() == 16 && end.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// Removes a directory with all in it, also where it holds directories that even their owner may not write to.
