@@ -130,7 +130,7 @@ fn the_manifest_says_numbers_and_kinds_alone() {
 fn watched() -> impl Strategy<Value = Watched> {
     (0u64..5000, 0u64..5000, 0u64..20, 0u64..5000, 0u64..5000).prop_map(|(files, media, media_php, rows, core_rows)| Watched {
         files,
-        uploads,
+        media,
         media_php,
         rows,
         core_rows,
