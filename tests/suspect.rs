@@ -101,7 +101,7 @@ fn accepts(agent: &Agent, arguments: &[&str]) -> Output {
 fn files_that_are_gone_make_it_suspect_until_a_reader_accepts_it() {
     let bench = Bench::new();
     let (first, _) = bench.run(0);
-    assert!(first["watched"]["uploads"].as_u64().unwrap() > MANY && first.get("baseline").is_none(), "{}", first["watched"]);
+    assert!(first["watched"]["media"].as_u64().unwrap() > MANY && first.get("baseline").is_none(), "{}", first["watched"]);
     assert_eq!(bench.run(0).0["baseline"]["seq"], 1);
     fs::remove_dir_all(bench.content().join("uploads/many")).unwrap();
     let (manifest, said) = bench.run(4);
@@ -155,7 +155,7 @@ fn code_below_uploads_is_named_and_silence_is_not() {
     bench.write("uploads/old/log.php", b"<?php // a plugin's log, of today");
     bench.write("plugins/new/new.php", b"<?php // where code belongs");
     let (manifest, _) = bench.run(0);
-    assert_eq!(manifest["watched"]["uploads_php"], 1);
+    assert_eq!(manifest["watched"]["media_php"], 1);
     bench.write("uploads/2026/11/photo.jpg.PHTML", b"<?php eval($_POST['x']);");
     let (manifest, said) = bench.run(4);
     assert_eq!(kinds(&manifest), ["php-under-uploads"]);
@@ -165,6 +165,12 @@ fn code_below_uploads_is_named_and_silence_is_not() {
     // It is named as long as it is suspected.
     let (manifest, said) = bench.run(4);
     assert!(said.contains("photo.jpg.PHTML") && manifest["findings"]["php-under-uploads"] == 1, "{said}");
+    let daemon = bench.host.daemon();
+    let status = bench.host.ok(&["status"]);
+    assert!(status.contains("blog: snapshot 4 is SUSPECT: 1 new below uploads"), "{status}");
+    let status = bench.host.curl(&[], "/v1/status");
+    assert_eq!(status["sites"][0]["last_snapshot"]["snapshot"]["suspect"][0]["kind"], "php-under-uploads");
+    daemon.stop();
     // Removed, it may have done what it was for.
     fs::remove_file(bench.content().join("uploads/2026/11/photo.jpg.PHTML")).unwrap();
     bench.run(4);

@@ -112,9 +112,9 @@ impl Checks {
         if !uploads_in(tree).is_some_and(|uploads| is_below(path, uploads)) {
             return;
         }
-        self.watched.uploads += 1;
+        self.watched.media += 1;
         if is_code(entry, content) {
-            self.watched.uploads_php += 1;
+            self.watched.media_php += 1;
             if entry.ctime >= self.since && self.code.len() < NAMED {
                 self.code.push(subject(tree, entry.path.clone()));
             }

@@ -27,9 +27,9 @@ pub struct Watched {
     /// Files in all trees but the root: core can be had elsewhere.
     pub files: u64,
     /// Files below uploads.
-    pub uploads: u64,
+    pub media: u64,
     /// Of those, the ones that a web server may run as PHP.
-    pub uploads_php: u64,
+    pub media_php: u64,
     /// Rows of all tables.
     pub rows: u64,
     /// Rows of WordPress's own tables: those of a log that grows hide no loss of these.
@@ -116,14 +116,14 @@ pub fn judge(baseline: &Baseline, now: &Watched, seq: u64) -> Vec<Suspicion> {
     let was = &baseline.was;
     let fell = |was: u64, is: u64, few: u64| is < was.div_ceil(FALL) && was - is >= few;
     let changed = baseline.changed;
-    let mass = changed >= FEW_CHANGES && u128::from(changed) * 100 > u128::from(was.uploads) * u128::from(MASS_PERCENT);
+    let mass = changed >= FEW_CHANGES && u128::from(changed) * 100 > u128::from(was.media) * u128::from(MASS_PERCENT);
     let all = [
         (FilesFell, was.files, now.files, fell(was.files, now.files, FEW_FILES)),
         (RowsFell, was.rows, now.rows, fell(was.rows, now.rows, FEW_ROWS)),
         (CoreRowsFell, was.core_rows, now.core_rows, fell(was.core_rows, now.core_rows, FEW_ROWS)),
-        (PhpUnderUploads, was.uploads_php, baseline.new_php, baseline.new_php > 0),
+        (PhpUnderUploads, was.media_php, baseline.new_php, baseline.new_php > 0),
         // Without files there before, none of them changed.
-        (MassChange, was.uploads, changed, mass && was.uploads > 0),
+        (MassChange, was.media, changed, mass && was.media > 0),
     ];
     all.into_iter().filter(|(.., so)| *so).map(|(kind, was, is, _)| Suspicion { kind, was, is, since: seq }).collect()
 }
@@ -206,8 +206,8 @@ pub fn conclude(
             }
             // The least that it can have been.
             None => {
-                baseline.changed = baseline.changed.max(was.uploads.saturating_sub(now.uploads));
-                baseline.new_php = baseline.new_php.max(now.uploads_php.saturating_sub(was.uploads_php));
+                baseline.changed = baseline.changed.max(was.media.saturating_sub(now.media));
+                baseline.new_php = baseline.new_php.max(now.media_php.saturating_sub(was.media_php));
             }
         }
         baseline

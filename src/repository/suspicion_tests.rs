@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::SuspicionKind::{CoreRowsFell, FilesFell, MassChange, PhpUnderUploads, RowsFell};
 use super::*;
 
-const SITE: Watched = Watched { files: 3000, uploads: 1000, uploads_php: 2, rows: 50_000, core_rows: 4000 };
+const SITE: Watched = Watched { files: 3000, media: 1000, media_php: 2, rows: 50_000, core_rows: 4000 };
 
 fn base(was: Watched) -> Baseline {
     Baseline { seq: 7, started: Timestamp::UNIX_EPOCH, was, changed: 0, new_php: 0 }
@@ -54,10 +54,10 @@ fn new_code_and_a_mass_change_below_uploads_are_suspect() {
     assert_eq!(judged(300, 0), []);
     assert_eq!(judged(301, 0), [MassChange]);
     assert_eq!(judged(0, 1), [PhpUnderUploads]);
-    let few = Watched { uploads: 150, ..SITE };
+    let few = Watched { media: 150, ..SITE };
     assert_eq!(judge(&Baseline { changed: 99, ..base(few) }, &few, 8), []);
     assert_eq!(kinds(&judge(&Baseline { changed: 100, ..base(few) }, &few, 8)), [MassChange]);
-    let none = Watched { uploads: 0, ..SITE };
+    let none = Watched { media: 0, ..SITE };
     assert_eq!(judge(&Baseline { changed: 5000, ..base(none) }, &none, 8), []);
 }
 
@@ -109,7 +109,7 @@ fn what_came_after_the_accepted_one_is_judged_by_it() {
 
 #[test]
 fn without_a_parent_the_numbers_alone_are_compared() {
-    let now = Watched { uploads: 600, uploads_php: 5, ..SITE };
+    let now = Watched { media: 600, media_php: 5, ..SITE };
     let (baseline, suspect) = conclude(Some(base(SITE)), &[], &now, None, 8);
     assert_eq!(kinds(&suspect), [PhpUnderUploads, MassChange]);
     assert_eq!((baseline.as_ref().unwrap().changed, baseline.unwrap().new_php), (400, 3));
@@ -128,8 +128,13 @@ fn the_manifest_says_numbers_and_kinds_alone() {
 }
 
 fn watched() -> impl Strategy<Value = Watched> {
-    (0u64..5000, 0u64..5000, 0u64..20, 0u64..5000, 0u64..5000)
-        .prop_map(|(files, uploads, uploads_php, rows, core_rows)| Watched { files, uploads, uploads_php, rows, core_rows })
+    (0u64..5000, 0u64..5000, 0u64..20, 0u64..5000, 0u64..5000).prop_map(|(files, media, media_php, rows, core_rows)| Watched {
+        files,
+        media,
+        media_php,
+        rows,
+        core_rows,
+    })
 }
 
 fn changes() -> impl Strategy<Value = Changes> {
@@ -155,7 +160,7 @@ proptest! {
     fn nothing_lost_and_nothing_changed_is_not_suspect(was in watched(), more in watched()) {
         let now = Watched {
             files: was.files + more.files,
-            uploads: was.uploads + more.uploads,
+            media: was.media + more.media,
             rows: was.rows + more.rows,
             core_rows: was.core_rows + more.core_rows,
             ..was
