@@ -11,6 +11,8 @@ mod ddl;
 mod dump;
 mod error;
 mod framing;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod grants;
 mod identity;
 mod late_keys;

@@ -16,7 +16,7 @@ use super::ids::{ChunkId, PackName};
 use super::layout::Layout;
 use super::list::LARGEST_PIECE;
 use super::manifest::PackInfo;
-use super::pack::{FRAME_LIMIT, slice};
+use super::pack::{FRAME_LIMIT, frame_limit, slice};
 use super::seal::{Keys, Opener};
 use super::source::{PackSource, StoredFrame};
 use crate::storage::Store;
@@ -79,8 +79,7 @@ impl ChunkReader {
             return Ok(frame.clone());
         }
         let stored = self.stored(chunk).await?;
-        // A frame of several chunks is within the limit; one larger holds this chunk alone.
-        let limit = (FRAME_LIMIT as u64).max(chunk.size.saturating_add(4 << 10));
+        let limit = frame_limit(chunk.size);
         let pack = chunk.pack;
         let (keys, mut codec, mut opener) = (self.packs.keys().clone(), take(&mut self.codec), take(&mut self.opener));
         let task = tokio::task::spawn_blocking(move || {

@@ -13,7 +13,7 @@ use super::error::RepositoryError;
 use super::ids::{ChunkId, PackName};
 use super::layout::Layout;
 use super::manifest::PackInfo;
-use super::pack::{FRAME_LIMIT, slice};
+use super::pack::{frame_limit, slice};
 use super::seal::{Keys, Opener};
 use super::source::{PackSource, StoredFrame};
 use crate::storage::Store;
@@ -97,8 +97,7 @@ impl<'s> ShelfReader<'s> {
         if self.at != at {
             self.at = None;
             let stored = self.runtime.block_on(self.shelf.stored(chunk, whole))?;
-            // A frame of several chunks is within the limit; one larger holds this chunk alone.
-            let limit = (FRAME_LIMIT as u64).max(chunk.size.saturating_add(4 << 10));
+            let limit = frame_limit(chunk.size);
             let frame = stored.open(self.shelf.packs.keys(), &mut self.opener)?;
             self.plain = self.codec.decompress(&frame, limit).map_err(damaged)?;
             self.at = at;
