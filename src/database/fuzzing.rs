@@ -67,7 +67,10 @@ pub fn definitions(data: &[u8]) {
     for late in [false, true] {
         let Some(parts) = late_keys::part(data, late) else { continue };
         assert!(parts.keys.iter().chain(&parts.foreign).all(|statement| statement.starts_with(b"ALTER TABLE `")));
-        assert!(parts.create.len() <= 2 * data.len() && late_keys::part(&parts.create, false).is_none_or(|again| again.foreign.is_none()));
+        assert!(
+            parts.create.len() <= 2 * data.len()
+                && late_keys::part(&parts.create, false).is_none_or(|again| again.foreign.is_none())
+        );
     }
     assert!(late_keys::column(data, b"a").is_none_or(|column| column.starts_with(b"`a`")));
 

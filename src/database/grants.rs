@@ -256,7 +256,9 @@ fn like(pattern: &[u8], name: &[u8]) -> bool {
         } else if let Some(next) = like_one(pattern, name) {
             (pattern, name) = next;
         } else {
-            let Some((after, (_, tail))) = again.and_then(|(after, held)| Some((after, held.split_first()?))) else { return false };
+            let Some((after, (_, tail))) = again.and_then(|(after, held)| Some((after, held.split_first()?))) else {
+                return false;
+            };
             again = Some((after, tail));
             (pattern, name) = (after, tail);
         }

@@ -125,7 +125,8 @@ pub fn pack(data: &[u8]) {
 
 /// A length in two bytes, as much of frames, and the plain bytes of the last one: made into a pack.
 fn made_of(codec: &mut Codec, parts: &[u8]) -> Vec<u8> {
-    let (length, rest) = parts.split_first_chunk().map_or((0, parts), |(length, rest)| (u16::from_le_bytes(*length).into(), rest));
+    let (length, rest) =
+        parts.split_first_chunk().map_or((0, parts), |(length, rest)| (u16::from_le_bytes(*length).into(), rest));
     let (frames, plain) = rest.split_at(rest.len().min(length));
     let (mut pack, mut last) = (frames.to_vec(), Vec::new());
     codec.compress_summed(plain, &mut last).expect("any bytes can be compressed");

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use super::UpdateGate;
 use super::attachments::Directories;
 use super::expected::PATH_LIMIT;
 use super::php_serialize::{Step, walk};
-use super::UpdateGate;
 
 /// A value as PHP serializes it, and before a newline the file of the attachment whose metadata it is.
 pub fn php_serialized(data: &[u8]) {
@@ -14,8 +14,12 @@ pub fn php_serialized(data: &[u8]) {
     let at = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
     let (file, metadata) = (&data[..at], data.get(at + 1..).unwrap_or_default());
     strings(metadata);
-    let directories =
-        Directories { root: Some(PathBuf::from("/srv/www")), content: PathBuf::from("/srv/www/content"), uploads: None, uploads_tree: None };
+    let directories = Directories {
+        root: Some(PathBuf::from("/srv/www")),
+        content: PathBuf::from("/srv/www/content"),
+        uploads: None,
+        uploads_tree: None,
+    };
     let mut bytes = 0;
     let here = directories.files_of(b"uploads", file, Some(metadata), |_, path| {
         let inside = |part: &[u8]| !matches!(part, b"" | b"." | b"..") && !part.contains(&0);

@@ -47,6 +47,8 @@ pub fn control_request(data: &[u8]) {
         return;
     }
     assert!(answer.starts_with(b"HTTP/1."), "{:?}", String::from_utf8_lossy(&answer));
+    // A client that waits for it is told first to go on.
+    let answer = answer.strip_prefix(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap_or(&answer);
     let body = answer.windows(4).position(|at| at == b"\r\n\r\n").and_then(|at| answer.get(at + 4..)).unwrap_or_default();
     assert!(body.is_empty() || body.starts_with(b"{") && serde_json::from_slice::<Refusal>(body).is_ok());
 }

@@ -5,8 +5,8 @@ use aws_config::default_provider::region::DefaultRegionChain;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{
-    AppName, BehaviorVersion, Builder, Config, Credentials as Keys, Region, RequestChecksumCalculation, SharedCredentialsProvider,
-    StalledStreamProtectionConfig,
+    AppName, BehaviorVersion, Builder, Config, Credentials as Keys, Region, RequestChecksumCalculation,
+    SharedCredentialsProvider, StalledStreamProtectionConfig,
 };
 
 use super::super::{Failure, StoreErrorKind};
