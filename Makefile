@@ -3,7 +3,9 @@
 CARGO ?= cargo
 DENY := target/tools/bin/cargo-deny
 
-.PHONY: demo test soak servers lint deny bench-db bench-files clean
+FUZZ := target/tools/bin/cargo-fuzz
+
+.PHONY: demo test soak fuzz servers lint deny bench-db bench-files clean
 
 demo:
 	tests/demo/demo.sh
@@ -12,9 +14,16 @@ demo:
 test: servers
 	$(CARGO) test --locked --all-targets --no-fail-fast
 
-# The tests that try to lose data, in their long form, half an hour and more: target/soak/result.json.
-soak: servers
+# The tests that try to lose data, and the fuzz targets, in their long form, four hours and more: target/soak/result.json.
+soak: servers $(FUZZ)
 	tests/soak.sh
+
+# Every parser of hostile input, FUZZ_MINUTES=10 each: in all, three hours and a half. FUZZ_TARGETS="pack sql" are these alone.
+fuzz: $(FUZZ)
+	CARGO_FUZZ=$(FUZZ) tests/fuzz.sh
+
+$(FUZZ):
+	$(CARGO) install cargo-fuzz --version 0.13.2 --locked --debug --root target/tools --target-dir target/tools/build
 
 # The database servers that Debian's stable release lacks: the first time it takes some minutes and 1.1 GB in ~/.cache.
 servers:

@@ -19,6 +19,9 @@ pub mod daemon;
 pub mod database;
 pub mod error;
 pub mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod model;
 pub mod progress;

@@ -18,8 +18,8 @@ const FLOORS: [&[&str]; 11] = [
     &["standby"],
     &["daemon"],
     &["cli"],
-    // The model is of tests only.
-    &["main", "model"],
+    // The model and what the fuzz targets call are of tests only.
+    &["main", "model", "fuzzing"],
 ];
 
 fn height(module: &str) -> Option<usize> {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The long form of the tests that try to lose data: every call of the system fails once, 200 kills, 10,000 interleavings of runs and prunes.
-# Ends with target/soak/result.json. `make test` runs the short form.
+# The long form of the tests that try to lose data: every call of the system fails once, 200 kills, 10,000 interleavings of runs and prunes;
+# and the fuzz targets, FUZZ_MINUTES each. Ends with target/soak/result.json. `make test` runs the short form.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 out=target/soak
@@ -24,9 +24,14 @@ part kills env KILLS="${KILLS:-200}" cargo test --locked --no-fail-fast --test k
 part damage test_of --test damage
 part interleavings env INTERLEAVINGS="${INTERLEAVINGS:-10000}" cargo test --locked --lib repository::prune::simulation -- --nocapture --test-threads=1
 part malformed test_of --test malformed
+part fuzz env FUZZ_MINUTES="${FUZZ_MINUTES:-10}" CARGO_FUZZ="${CARGO_FUZZ:-target/tools/bin/cargo-fuzz}" tests/fuzz.sh
+# Each finding is a violation, not only that there are some.
+findings=$(count '[0-9]+ findings' fuzz)
+violations=$((violations + (findings > 1 ? findings - 1 : 0)))
+fuzz_minutes=$(awk "BEGIN { print int($(count '[0-9]+ seconds of fuzzing' fuzz) / 6) / 10 }")
 
 cat >"$out/result.json" <<JSON
-{"fault_cases": $(count '[0-9]+ cases of a fault' faults), "kills": $(count '[0-9]+ random moments' kills), "damage_cells": $(count '[0-9]+ cells' damage), "interleavings": $(count '[0-9]+ interleavings' interleavings), "fuzz_minutes": 0, "violations": $violations}
+{"fault_cases": $(count '[0-9]+ cases of a fault' faults), "kills": $(count '[0-9]+ random moments' kills), "damage_cells": $(count '[0-9]+ cells' damage), "interleavings": $(count '[0-9]+ interleavings' interleavings), "fuzz_minutes": $fuzz_minutes, "violations": $violations}
 JSON
 cat "$out/result.json"
 exit "$((violations > 0))"

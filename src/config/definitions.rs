@@ -1,6 +1,21 @@
 //! The constants and variables that a PHP file defines, in its order, each with how sure it is that the definition is reached.
 
+use std::ops::Range;
+
 use super::php::{Located, Token, tokens};
+
+/// The tokens of an expression that are looked at. What a web server may write here must not cost more than its size: an expression may stand in
+/// another, and each would be read to its end.
+const EXPRESSION_LIMIT: usize = 256;
+
+/// More tokens before a definition in its statement, or before a block, are no guard.
+const HEADER_LIMIT: usize = 32;
+
+/// A longer word is none of PHP's.
+const WORD_LIMIT: usize = 32;
+
+/// What is in more blocks than this is under a condition.
+const BLOCK_LIMIT: usize = 64;
 
 /// Whether a definition is what PHP would come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,8 +33,8 @@ pub(super) enum Reach {
 pub(super) struct Definition {
     /// The constant's name, or the variable's with its `$`.
     pub(super) name: String,
-    /// The expression.
-    pub(super) value: Vec<Token>,
+    /// The expression's tokens ([`Definitions::value`]).
+    value: Range<usize>,
     /// The line it begins on.
     pub(super) line: usize,
     /// Whether PHP comes here.
@@ -37,17 +52,26 @@ pub(super) struct Definitions {
     pub(super) php_files: Vec<String>,
     /// Whether it includes a file other than WordPress's own wp-settings.php.
     pub(super) includes: bool,
+    /// All tokens of the file.
+    tokens: Vec<Token>,
 }
 
 impl Definitions {
     /// Reads a file's source.
     pub(super) fn read(source: &[u8]) -> Self {
         let tokens = tokens(source);
-        let mut scan = Scan { tokens: &tokens, blocks: Vec::new(), statement: 0, found: Self::default() };
+        let mut scan =
+            Scan { tokens: &tokens, blocks: Vec::new(), statement: 0, header: Header::default(), found: Self::default() };
         for at in 0..tokens.len() {
             scan.step(at);
         }
-        scan.found
+        let found = scan.found;
+        Self { tokens: tokens.into_iter().map(|located| located.token).collect(), ..found }
+    }
+
+    /// A definition's expression; `None` of one that is longer than any plain value's.
+    pub(super) fn value(&self, definition: &Definition) -> Option<&[Token]> {
+        self.tokens.get(definition.value.clone()).filter(|tokens| tokens.len() < EXPRESSION_LIMIT)
     }
 
     /// The definitions that may be in effect for a constant: the first certain one and all before it.
@@ -83,7 +107,17 @@ struct Scan<'t> {
     blocks: Vec<&'t [Located]>,
     /// Where the statement under way begins.
     statement: usize,
+    header: Header,
     found: Definitions,
+}
+
+/// How far the statement under way has been read for the bracket that ends its condition.
+#[derive(Default)]
+struct Header {
+    statement: usize,
+    next: usize,
+    depth: usize,
+    closes: Option<usize>,
 }
 
 impl<'t> Scan<'t> {
@@ -105,7 +139,7 @@ impl<'t> Scan<'t> {
                 self.blocks.pop();
                 self.statement = at + 1;
             }
-            Token::Sign(b':') if is_control(self.before(at)) => {
+            Token::Sign(b':') if self.is_control(at) => {
                 if word(self.before(at).first()).is_some_and(|first| first.starts_with("else")) {
                     self.blocks.pop();
                 }
@@ -138,8 +172,8 @@ impl<'t> Scan<'t> {
     }
 
     fn include(&mut self, at: usize) {
-        let rest = self.tokens.get(at..).unwrap_or_default();
-        let mut statement = rest.iter().map(|located| &located.token).take_while(|token| **token != Token::Sign(b';'));
+        let rest = self.tokens.get(at..).unwrap_or_default().iter().take(EXPRESSION_LIMIT);
+        let mut statement = rest.map(|located| &located.token).take_while(|token| **token != Token::Sign(b';'));
         let settings = statement.any(|token| matches!(token, Token::Text(text) if text.ends_with(b"wp-settings.php")));
         self.found.includes |= !settings;
     }
@@ -162,8 +196,8 @@ impl<'t> Scan<'t> {
     fn constants(&mut self, mut at: usize) {
         while let (Some(Token::Word(name)), Some(Token::Sign(b'='))) = (self.token(at), self.token(at + 1)) {
             // Nothing but the name stands before a constant, so it is certain.
-            let length = self.define_with(name.clone(), at, at + 2, Reach::Always);
-            at += 2 + length + 1;
+            self.define_with(name.clone(), at, at + 2, Reach::Always);
+            at += 2 + length(self.tokens.get(at + 2..).unwrap_or_default()) + 1;
         }
     }
 
@@ -182,69 +216,85 @@ impl<'t> Scan<'t> {
     }
 
     fn define_as(&mut self, name: String, at: usize, value: usize) {
-        let reach = self.blocks.iter().copied().chain([self.before(at)]).map(|header| reach(header, &name)).max();
-        self.define_with(name, at, value, reach.unwrap_or(Reach::Always));
+        let reach = if self.blocks.len() > BLOCK_LIMIT {
+            Reach::Conditional
+        } else {
+            let headers = self.blocks.iter().copied().chain([self.before(at)]);
+            headers.map(|header| reach(header, &name)).max().unwrap_or(Reach::Always)
+        };
+        self.define_with(name, at, value, reach);
     }
 
-    /// Takes the expression that begins at `value`; returns how many tokens it has.
-    fn define_with(&mut self, name: String, at: usize, value: usize, reach: Reach) -> usize {
-        let expression = expression(self.tokens.get(value..).unwrap_or_default());
-        let length = expression.len();
+    /// Takes the expression that begins at `value`.
+    fn define_with(&mut self, name: String, at: usize, value: usize, reach: Reach) {
+        let rest = self.tokens.get(value..).unwrap_or_default();
+        let length = length(rest.get(..EXPRESSION_LIMIT).unwrap_or(rest));
         let line = self.tokens.get(at).map_or(0, |located| located.line);
-        self.found.all.push(Definition { name, value: expression, line, reach, after_include: self.found.includes });
-        length
+        let after_include = self.found.includes;
+        self.found.all.push(Definition { name, value: value..value + length, line, reach, after_include });
     }
-}
 
-/// The tokens up to the comma, semicolon or closing bracket that ends an expression.
-fn expression(tokens: &[Located]) -> Vec<Token> {
-    let mut depth = 0_usize;
-    let mut found = Vec::new();
-    for Located { token, .. } in tokens {
-        match token {
-            Token::Sign(b'(' | b'[' | b'{') => depth += 1,
-            Token::Sign(b',' | b';') if depth == 0 => break,
-            Token::Sign(b')' | b']' | b'}') => match depth.checked_sub(1) {
-                Some(less) => depth = less,
-                None => break,
-            },
-            _ => {}
+    /// Whether `else`, or a control word and one bracketed condition, stands before the `:` at this place: `if (…): … endif;`.
+    fn is_control(&mut self, at: usize) -> bool {
+        let header = self.before(at);
+        let Some(first) = word(header.first()) else { return false };
+        if first == "else" {
+            return header.len() == 1;
         }
-        found.push(token.clone());
+        if self.header.statement != self.statement || self.header.next == 0 {
+            self.header = Header { statement: self.statement, next: self.statement + 1, ..Header::default() };
+        }
+        while self.header.closes.is_none() && self.header.next < at {
+            match self.token(self.header.next) {
+                Some(Token::Sign(b'(')) => self.header.depth += 1,
+                Some(Token::Sign(b')')) => self.header.depth = self.header.depth.saturating_sub(1),
+                _ => {}
+            }
+            if self.header.depth == 0 {
+                self.header.closes = Some(self.header.next);
+            }
+            self.header.next += 1;
+        }
+        matches!(first.as_str(), "if" | "elseif" | "while" | "for" | "foreach" | "switch")
+            && header.len() > 2
+            && self.header.closes == at.checked_sub(1)
     }
-    found
 }
 
-/// A word in lower case, without its leading namespace separator.
+/// How many tokens stand before the comma, semicolon or closing bracket that ends an expression.
+fn length(tokens: &[Located]) -> usize {
+    let mut depth = 0_usize;
+    let ends = |located: &Located| match located.token {
+        Token::Sign(b'(' | b'[' | b'{') => {
+            depth += 1;
+            false
+        }
+        Token::Sign(b',' | b';') => depth == 0,
+        Token::Sign(b')' | b']' | b'}') => match depth.checked_sub(1) {
+            Some(less) => {
+                depth = less;
+                false
+            }
+            None => true,
+        },
+        _ => false,
+    };
+    tokens.iter().position(ends).unwrap_or(tokens.len())
+}
+
+/// A word in lower case, without its leading namespace separator; none that is longer than PHP's own.
 fn word(located: Option<&Located>) -> Option<String> {
     match &located?.token {
-        Token::Word(word) => Some(word.trim_start_matches('\\').to_ascii_lowercase()),
+        Token::Word(word) if word.len() <= WORD_LIMIT => Some(word.trim_start_matches('\\').to_ascii_lowercase()),
         _ => None,
     }
 }
 
-/// `else`, or a control word and one bracketed condition: what stands before the `:` of `if (…): … endif;`.
-fn is_control(header: &[Located]) -> bool {
-    let Some(first) = word(header.first()) else { return false };
-    if first == "else" {
-        return header.len() == 1;
-    }
-    let mut depth = 0_i32;
-    let closes = header.iter().skip(1).position(|located| {
-        match located.token {
-            Token::Sign(b'(') => depth += 1,
-            Token::Sign(b')') => depth -= 1,
-            _ => {}
-        }
-        depth == 0
-    });
-    matches!(first.as_str(), "if" | "elseif" | "while" | "for" | "foreach" | "switch")
-        && header.len() > 2
-        && closes == Some(header.len() - 2)
-}
-
 /// What a block's header, or what precedes a definition in its statement, says about whether `name` is defined there.
 fn reach(header: &[Located], name: &str) -> Reach {
+    if header.len() > HEADER_LIMIT {
+        return Reach::Conditional;
+    }
     let wanted = |token: &Token| match token {
         Token::Text(text) => text == name.as_bytes(),
         Token::Variable(variable) => name.strip_prefix('$') == Some(variable),
@@ -311,6 +361,30 @@ mod tests {
         }
         assert_eq!(found("if ($x): f(); endif; define('A', 1);", "A"), [(1, Reach::Always)]);
         assert_eq!(found("if ($x) { f(); } else { g(); } @define('A', 1);", "A"), [(1, Reach::Always)]);
+    }
+
+    #[test]
+    fn what_is_nested_costs_no_more_than_its_size() {
+        let times = |text: &str| text.repeat((1 << 20) / text.len());
+        let word = "x".repeat(1 << 19);
+        for hostile in [
+            times("define('A',"),
+            times("$p=$p."),
+            times("$table_prefix="),
+            times("include "),
+            format!("if (({}", times("):")),
+            format!("{word} {}", times("(:")),
+            format!("if ({word}) {{ {}", times("$p=1;").split_at(1 << 19).0),
+            format!("{}{}", "{".repeat(1 << 19), times("$p=1;").split_at(1 << 19).0),
+            format!("const A = {}", times("A = 1,")),
+        ] {
+            let definitions = Definitions::read(format!("<?php {hostile}").as_bytes());
+            assert!(definitions.all.iter().all(|definition| definition.value.len() <= EXPRESSION_LIMIT));
+        }
+        let long = format!("<?php const A = {}1, B = 2; define('C', {}1);", "1 . ".repeat(200), "1 . ".repeat(100));
+        let definitions = Definitions::read(long.as_bytes());
+        let values: Vec<_> = definitions.all.iter().map(|found| definitions.value(found).map(<[Token]>::len)).collect();
+        assert_eq!(values, [None, Some(1), Some(201)]);
     }
 
     #[test]

@@ -11,6 +11,8 @@ mod db_host;
 mod definitions;
 mod encryption;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod identity;
 mod origin;
 mod php;

@@ -3,6 +3,7 @@
 //! A value counts only when it is certain: a string, or strings joined with the file's own directory. What is computed, comes
 //! from the environment, or depends on a condition is refused by name, so that the owner gives it in the configuration.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,12 @@ const SIZE_LIMIT: u64 = 1 << 20;
 
 /// How deep constants may be made of other constants.
 const DEPTH_LIMIT: usize = 8;
+
+/// How many parts a value may be joined of, those of the constants in it counted each time: they may name each other many times over.
+const PART_LIMIT: usize = 1000;
+
+/// A longer value is none of the settings that are asked for.
+const VALUE_LIMIT: usize = 64 << 10;
 
 /// A value, and the line of wp-config.php that defines it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,8 +193,13 @@ impl WpConfig {
         }
         // PHP's __DIR__ follows a link that is the file itself. Links above it stay as they are: they may be switched between runs.
         let real = if path.is_symlink() { path.canonicalize().map_err(failed)? } else { path.to_owned() };
-        let directory = real.parent().unwrap_or(Path::new("/")).to_owned();
-        Ok(Self { path: path.to_owned(), directory, root: root.map(Path::to_owned), definitions: Definitions::read(&source) })
+        Ok(Self::of(&source, path, real.parent().unwrap_or(Path::new("/")), root))
+    }
+
+    /// What this source says, which is that of the file `path` in `directory`.
+    pub(super) fn of(source: &[u8], path: &Path, directory: &Path, root: Option<&Path>) -> Self {
+        let definitions = Definitions::read(source);
+        Self { path: path.to_owned(), directory: directory.to_owned(), root: root.map(Path::to_owned), definitions }
     }
 
     /// The file.
@@ -234,11 +246,12 @@ impl WpConfig {
         let refuse =
             |line, why: String| WpConfigError::NotCertain { path: self.path.clone(), line, name, why, layout: self.layout() };
         let mut value: Option<String> = None;
+        let parts = Cell::new(0);
         for candidate in candidates {
             if candidate.reach != Reach::Always && candidate.after_include {
                 return Err(refuse(candidate.line, "may be defined before, by a file that is included".to_owned()));
             }
-            let bytes = self.evaluate(&candidate.value, 0).map_err(|why| refuse(candidate.line, why))?;
+            let bytes = self.evaluate(candidate, 0, &parts).map_err(|why| refuse(candidate.line, why))?;
             let text = String::from_utf8(bytes).map_err(|_| refuse(candidate.line, "is not UTF-8".to_owned()))?;
             if value.as_ref().is_some_and(|known| *known != text) {
                 return Err(refuse(candidate.line, format!("depends on a condition: line {} gives another value", first.line)));
@@ -248,19 +261,20 @@ impl WpConfig {
         Ok(value.map(|value| Defined { value, line: first.line }))
     }
 
-    fn evaluate(&self, tokens: &[Token], depth: usize) -> Result<Vec<u8>, String> {
-        let mut expression = Expression { config: self, rest: tokens, depth };
+    fn evaluate(&self, definition: &Definition, depth: usize, parts: &Cell<usize>) -> Result<Vec<u8>, String> {
+        let tokens = self.definitions.value(definition).ok_or("is not a plain string")?;
+        let mut expression = Expression { config: self, rest: tokens, depth, parts };
         let value = expression.joined()?;
         if expression.rest.is_empty() { Ok(value) } else { Err(computed(tokens)) }
     }
 
-    fn evaluate_constant(&self, name: &str, depth: usize) -> Option<Vec<u8>> {
+    fn evaluate_constant(&self, name: &str, depth: usize, parts: &Cell<usize>) -> Option<Vec<u8>> {
         if name == "ABSPATH" {
             return self.root.as_ref().map(|root| [root.as_os_str().as_encoded_bytes(), b"/"].concat());
         }
         match self.definitions.of_constant(name).as_slice() {
             [only] if depth < DEPTH_LIMIT && !(only.reach != Reach::Always && only.after_include) => {
-                self.evaluate(&only.value, depth + 1).ok()
+                self.evaluate(only, depth + 1, parts).ok()
             }
             _ => None,
         }
@@ -286,6 +300,8 @@ struct Expression<'a> {
     config: &'a WpConfig,
     rest: &'a [Token],
     depth: usize,
+    /// How many parts have been read for the value that is asked for.
+    parts: &'a Cell<usize>,
 }
 
 impl<'a> Expression<'a> {
@@ -295,6 +311,9 @@ impl<'a> Expression<'a> {
         while let [Token::Sign(b'.'), after @ ..] = self.rest {
             self.rest = after;
             value.extend(self.term().ok_or_else(|| computed(all))?);
+            if value.len() > VALUE_LIMIT {
+                return Err("is too long".to_owned());
+            }
         }
         Ok(value)
     }
@@ -303,6 +322,10 @@ impl<'a> Expression<'a> {
         let directory = self.config.directory.as_os_str().as_encoded_bytes();
         let (first, after) = self.rest.split_first()?;
         self.rest = after;
+        self.parts.set(self.parts.get() + 1);
+        if self.parts.get() > PART_LIMIT {
+            return None;
+        }
         match first {
             Token::Text(text) => Some(text.clone()),
             Token::Sign(b'(') => self.bracketed(),
@@ -314,7 +337,7 @@ impl<'a> Expression<'a> {
                     self.directory_name()
                 }
                 (_, [Token::Sign(b'('), ..]) => None,
-                _ => self.config.evaluate_constant(word, self.depth),
+                _ => self.config.evaluate_constant(word, self.depth, self.parts),
             },
             _ => None,
         }

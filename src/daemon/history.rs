@@ -211,6 +211,12 @@ impl Iterator for Backwards {
     }
 }
 
+/// A file's lines, for the fuzz target.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn lines(file: File) -> io::Result<impl Iterator<Item = io::Result<Vec<u8>>>> {
+    Backwards::over(file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,8 @@ mod execution;
 #[cfg(test)]
 mod fake;
 mod foreground;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod history;
 mod live;
 pub mod logging;

@@ -134,6 +134,12 @@ impl Handle {
     }
 }
 
+/// A handle of a queue that has ended, for the fuzz target.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn closed() -> Handle {
+    Handle { commands: mpsc::channel(1).0 }
+}
+
 /// A site as the queue knows it.
 struct Site {
     settings: Arc<SiteSettings>,

@@ -126,8 +126,11 @@ fn with_inherited_collations(create: &[u8]) -> Vec<u8> {
     }
     let Some(own) = own else { return create.to_vec() };
     let inherited = |at: usize| list.get(at + 2).is_some_and(|t| t.text == own.text);
-    // The word, the blank before it, the blank after it, and the name.
-    let goes = |at: usize| places.iter().any(|place| (place.saturating_sub(1)..=place + 2).contains(&at) && inherited(*place));
+    // The word, the blank before it, the blank after it, and the name. Places are in order.
+    let goes = |at: usize| {
+        let near = places.get(places.partition_point(|place| place + 2 < at)..).unwrap_or_default();
+        near.iter().take_while(|place| place.saturating_sub(1) <= at).any(|place| inherited(*place))
+    };
     list.iter().enumerate().filter(|(at, _)| !goes(*at)).flat_map(|(_, token)| token.text).copied().collect()
 }
 

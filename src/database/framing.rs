@@ -21,11 +21,32 @@ pub(super) fn frame<S: AsRef<[u8]>>(statements: &[S]) -> Vec<u8> {
 
 /// The first of `;;`, `$$1`, `$$2`… that no statement contains.
 fn delimiter<S: AsRef<[u8]>>(statements: &[S]) -> String {
-    let occurs = |candidate: &str| statements.iter().any(|s| find(s.as_ref(), candidate.as_bytes()).is_some());
-    std::iter::once(";;".to_owned())
-        .chain((1u64..).map(|n| format!("$${n}")))
-        .find(|candidate| !occurs(candidate))
-        .unwrap_or_default()
+    if !statements.iter().any(|statement| find(statement.as_ref(), b";;").is_some()) {
+        return ";;".to_owned();
+    }
+    // All at once: a body that holds very many of them must not be searched for each. There is room for no more of them than this.
+    let most = statements.iter().map(|statement| statement.as_ref().len() / 3).sum::<usize>();
+    let mut taken = vec![false; most + 2];
+    for number in statements.iter().flat_map(|statement| numbers(statement.as_ref())) {
+        if let Some(taken) = usize::try_from(number).ok().and_then(|number| taken.get_mut(number)) {
+            *taken = true;
+        }
+    }
+    let free = taken.iter().skip(1).position(|taken| !taken).unwrap_or_default() + 1;
+    format!("$${free}")
+}
+
+/// Each number that stands behind `$$`, and each that begins one: `$$12` holds `$$1`, too.
+fn numbers(statement: &[u8]) -> impl Iterator<Item = u64> {
+    let behind = statement.windows(3).enumerate().filter(|(_, three)| matches!(three, [b'$', b'$', b'1'..=b'9']));
+    behind.flat_map(|(at, _)| {
+        // There is no room for all numbers of more digits.
+        let digits = statement.get(at + 2..).unwrap_or_default().iter().take(12).take_while(|byte| byte.is_ascii_digit());
+        digits.scan(0, |number, digit| {
+            *number = *number * 10 + u64::from(digit - b'0');
+            Some(*number)
+        })
+    })
 }
 
 /// The statements of a chunk in their order, without delimiters. `None` when it isn't framed as [`super::Dump`] frames it.
@@ -113,6 +134,15 @@ mod tests {
             framed.extend_from_slice(&bytes);
             let _ = statements(&framed).map(Iterator::count);
         }
+    }
+
+    #[test]
+    fn the_first_delimiter_that_nothing_contains() {
+        assert_eq!(delimiter(&["a; b"]), ";;");
+        assert_eq!(delimiter(&["a;;b", "$$x $1 $$"]), "$$1");
+        assert_eq!(delimiter(&[";; $$12 $$$2", "$$03 $$4"]), "$$3");
+        let many: String = (1..200_000).map(|number| format!("$${number} ")).collect();
+        assert_eq!(delimiter(&[";;", &many]), "$$200000");
     }
 
     #[test]

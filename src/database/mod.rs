@@ -12,6 +12,8 @@ mod dump;
 mod error;
 mod fingerprint;
 mod framing;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod grants;
 mod identity;
 mod late_keys;

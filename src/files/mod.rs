@@ -10,6 +10,8 @@ mod change;
 mod error;
 mod exclude;
 mod followed;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod holes;
 mod left_out;
 mod metadata;

@@ -13,6 +13,9 @@ use super::pack::FRAME_LIMIT;
 /// No frame holds more plain bytes than this: no chunk is larger than a statement that a server takes, or a little more.
 const LARGEST_FRAME: u64 = 5 << 30;
 
+/// No frame has more plain bytes for each of its own: the smallest block is four bytes, and stands for 128 KiB at most.
+const MOST_PER_BYTE: u64 = (128 << 10) / 4;
+
 /// How zstd looks for matches: between its levels 1 and 2. Of SQL it makes some per cent more bytes than level 3, in two thirds of its
 /// time to compress and half its time to decompress. (docs/BENCHMARKS.md)
 ///
@@ -88,6 +91,10 @@ impl Codec {
         let limit = limit.min(LARGEST_FRAME);
         if size > limit {
             return Err(format!("a frame of {size} bytes, where {limit} are allowed"));
+        }
+        // What a frame says of itself alone must not make us allocate.
+        if size / MOST_PER_BYTE > frame.len() as u64 {
+            return Err(format!("a frame of {} bytes can't hold {size}", frame.len()));
         }
         let size = usize::try_from(size).map_err(|e| e.to_string())?;
         plain.clear();
@@ -174,6 +181,9 @@ mod tests {
             }
         }
         assert!(codec.read(b"not a frame", 100).is_err());
+        // Its header says 4 GiB, and nothing is allocated for that.
+        let boast = [&[0x28, 0xb5, 0x2f, 0xfd, 0xe0][..], &(4u64 << 30).to_le_bytes(), &[1, 0, 0]].concat();
+        assert!(codec.read(&boast, u64::MAX).unwrap_err().contains("can't hold"));
         assert!(codec.read(&stored[..stored.len() - 1], u64::MAX).is_err());
     }
 

@@ -93,7 +93,7 @@ impl Layout {
     pub fn parse_pack(&self, key: &str) -> Option<PackName> {
         let (directory, file) = key.strip_prefix(&self.packs())?.split_once('/')?;
         let name = file.strip_suffix(".age").unwrap_or(file).strip_suffix(".tar.zst")?;
-        name.starts_with(directory).then(|| name.parse().ok()).flatten()
+        (name.get(..2) == Some(directory)).then(|| name.parse().ok()).flatten()
     }
 
     /// A pack's key: a sealed one has an ending of its own.
@@ -156,6 +156,18 @@ impl FromStr for SnapshotKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pack_is_in_the_directory_of_its_name() {
+        let layout = Layout::new(SiteName::new("blog").unwrap());
+        let name = "ab".repeat(32);
+        for end in ["tar.zst", "tar.zst.age"] {
+            assert_eq!(layout.parse_pack(&format!("blog/packs/ab/{name}.{end}")), Some(PackName([0xab; 32])));
+            for directory in ["", "a", "ba", "abab", "ab/"] {
+                assert_eq!(layout.parse_pack(&format!("blog/packs/{directory}/{name}.{end}")), None, "{directory}");
+            }
+        }
+    }
 
     #[test]
     fn a_manifests_key_goes_round() {

@@ -9,6 +9,8 @@ mod codec;
 pub mod draft;
 pub mod entry;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub mod ids;
 pub mod journal;
 pub mod known;

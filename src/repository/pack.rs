@@ -176,11 +176,7 @@ impl PackBuilder {
         codec.compress_summed(&plain, &mut last)?;
         let (offset, length) = (self.stored.len() as u64, last.len() as u64);
         self.stored.extend_from_slice(&last);
-        self.stored.extend_from_slice(&SKIPPABLE.to_le_bytes());
-        self.stored.extend_from_slice(&((TRAILER_BYTES - 8) as u32).to_le_bytes());
-        self.stored.extend_from_slice(&offset.to_le_bytes());
-        self.stored.extend_from_slice(&length.to_le_bytes());
-        self.stored.extend_from_slice(TRAILER_MARK);
+        self.stored.extend_from_slice(&trailer(offset, length));
         // What is encrypted, this host can't read any more.
         read_back(codec, &self.stored, &self.toc)?;
         let sealed = recipients_id(recipients);
@@ -192,6 +188,12 @@ impl PackBuilder {
         let info = PackInfo { name, size: self.stored.len() as u64, sha256: hex::encode(sha256), live: 0, content, sealed };
         Ok(SealedPack { info, sha256, stored: packs.lend(self.stored), toc: self.toc })
     }
+}
+
+/// What ends a pack: where the frame of its table of contents is.
+pub(super) fn trailer(offset: u64, length: u64) -> Vec<u8> {
+    let header = [SKIPPABLE.to_le_bytes(), ((TRAILER_BYTES - 8) as u32).to_le_bytes()].concat();
+    [header.as_slice(), &offset.to_le_bytes(), &length.to_le_bytes(), TRAILER_MARK].concat()
 }
 
 /// A closed pack, ready to be sent.
@@ -223,7 +225,9 @@ fn read_back(codec: &mut Codec, stored: &[u8], toc: &Toc) -> Result<(), Reposito
     let mut chunks = toc.chunks.iter().peekable();
     for (number, &(offset, length)) in toc.frames.iter().enumerate() {
         let frame = slice(stored, offset, length).ok_or_else(|| bad("a frame is out of bounds"))?;
-        let plain = codec.read(frame, u64::MAX).map_err(|detail| bad(&detail))?;
+        // As whoever reads a chunk of it alone.
+        let smallest = chunks.clone().take_while(|c| c.2 as usize == number).map(|c| c.1).min();
+        let plain = codec.read(frame, frame_limit(smallest.unwrap_or_default())).map_err(|detail| bad(&detail))?;
         while let Some(&(id, size, _, at)) = chunks.next_if(|c| c.2 as usize == number) {
             let content = slice(plain, at, size).ok_or_else(|| bad("a chunk is out of bounds"))?;
             if ChunkId::of(content) != id {
@@ -235,6 +239,11 @@ fn read_back(codec: &mut Codec, stored: &[u8], toc: &Toc) -> Result<(), Reposito
         return Err(bad("chunks are out of order"));
     }
     Ok(())
+}
+
+/// The most plain bytes of a frame with a chunk of this size: one of several chunks is within the limit; one larger holds this chunk alone.
+pub(crate) fn frame_limit(chunk: u64) -> u64 {
+    (FRAME_LIMIT as u64).max(chunk.saturating_add(4 << 10))
 }
 
 pub(crate) fn slice(bytes: &[u8], offset: u64, length: u64) -> Option<&[u8]> {
@@ -325,6 +334,18 @@ mod tests {
             let sealed = builder.seal(&mut codec, &Buffers::new(0), &Recipients::default());
             assert!(matches!(sealed, Err(RepositoryError::ReadBack(_))), "byte {flip}");
         }
+    }
+
+    #[test]
+    fn a_frame_that_is_larger_than_its_chunks_may_make_it_is_damage() {
+        let mut codec = Codec::default();
+        let mut builder = PackBuilder::new(RunId([1; 8]), Vec::new());
+        let mut frame = RawFrame::default();
+        frame.push(ChunkId::of(b"one"), b"one");
+        frame.tar.resize(2 * FRAME_LIMIT, 0);
+        builder.push(&compress(&mut codec, frame, Vec::new()).unwrap().0);
+        let sealed = builder.seal(&mut codec, &Buffers::new(0), &Recipients::default());
+        assert!(matches!(sealed, Err(RepositoryError::ReadBack(detail)) if detail.contains("are allowed")));
     }
 
     #[test]

@@ -16,10 +16,10 @@ use super::ids::{ChunkId, PackName};
 use super::layout::Layout;
 use super::list::LARGEST_PIECE;
 use super::manifest::PackInfo;
-use super::pack::{FRAME_LIMIT, slice};
+use super::pack::{FRAME_LIMIT, frame_limit, slice};
 use super::salvage::Salvage;
 use super::seal::{Keys, Opener};
-use super::source::{PackSource, StoredFrame, frame_limit};
+use super::source::{PackSource, StoredFrame};
 use crate::storage::Store;
 
 /// Decompressed frames kept in memory.
@@ -99,7 +99,7 @@ impl ChunkReader {
             return Ok(frame.clone());
         }
         let stored = self.stored(chunk).await?;
-        let (pack, limit) = (chunk.pack, frame_limit(chunk));
+        let (pack, limit) = (chunk.pack, frame_limit(chunk.size));
         let (keys, mut codec, mut opener) = (self.packs.keys().clone(), take(&mut self.codec), take(&mut self.opener));
         let task = tokio::task::spawn_blocking(move || {
             let frame = stored.open(&keys, &mut opener);

@@ -16,9 +16,9 @@ use super::error::RepositoryError;
 use super::ids::{ChunkId, PackName};
 use super::layout::Layout;
 use super::manifest::Manifest;
-use super::pack::slice;
+use super::pack::{frame_limit, slice};
 use super::seal::{Keys, Opener};
-use super::source::{PackSource, frame_limit};
+use super::source::PackSource;
 use super::{sign, snapshots};
 use crate::config::{Identities, TrustedKeys};
 use crate::storage::Store;
@@ -118,7 +118,7 @@ impl Salvage {
         let damaged = |detail: String| RepositoryError::damaged(format!("pack {pack}"), detail);
         block_in_place(|| {
             let frame = stored.open(self.packs.keys(), &mut search.opener)?;
-            let plain = search.codec.decompress(&frame, frame_limit(chunk)).map_err(damaged)?;
+            let plain = search.codec.decompress(&frame, frame_limit(chunk.size)).map_err(damaged)?;
             let content = slice(&plain, at, chunk.size).filter(|content| ChunkId::of(content) == chunk.id);
             content
                 .map(Bytes::copy_from_slice)

@@ -14,10 +14,10 @@ use super::error::RepositoryError;
 use super::ids::{ChunkId, PackName};
 use super::layout::Layout;
 use super::manifest::PackInfo;
-use super::pack::{FRAME_LIMIT, slice};
+use super::pack::{FRAME_LIMIT, frame_limit, slice};
 use super::salvage::Salvage;
 use super::seal::{Keys, Opener};
-use super::source::{PackSource, StoredFrame, frame_limit};
+use super::source::{PackSource, StoredFrame};
 use crate::storage::Store;
 
 /// A pack larger than this (one large row) is never kept whole.
@@ -144,7 +144,7 @@ impl<'s> ShelfReader<'s> {
             None => {
                 let stored = self.runtime.block_on(self.shelf.stored(chunk, whole))?;
                 let frame = stored.open(self.shelf.packs.keys(), &mut self.opener)?;
-                let plain = self.codec.decompress(&frame, frame_limit(chunk)).map_err(damaged)?;
+                let plain = self.codec.decompress(&frame, frame_limit(chunk.size)).map_err(damaged)?;
                 self.keep((at, plain));
             }
         }

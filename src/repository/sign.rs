@@ -126,7 +126,7 @@ impl SigningKey {
         Ok((theirs, made))
     }
 
-    fn from_seed(seed: &[u8; 32]) -> Result<Self, RepositoryError> {
+    pub(super) fn from_seed(seed: &[u8; 32]) -> Result<Self, RepositoryError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| RepositoryError::Task)?;
         let public = pair.public_key().as_ref().try_into().map(PublicKey).map_err(|_| RepositoryError::Task)?;
         Ok(Self { pair, public })

@@ -12,7 +12,7 @@ use super::error::RepositoryError;
 use super::ids::PackName;
 use super::layout::Layout;
 use super::manifest::PackInfo;
-use super::pack::{FRAME_LIMIT, TOC_LIMIT, Toc, read_toc, slice, toc_place};
+use super::pack::{TOC_LIMIT, Toc, read_toc, slice, toc_place};
 use super::seal::{HEADER_LIMIT, Keys, Opener, SealedPart, header_length, plain_length, segments};
 use crate::storage::{Store, StoreError, StoreErrorKind};
 
@@ -183,11 +183,6 @@ fn sealed(
 ) -> Result<StoredFrame, RepositoryError> {
     let sealed = info.sealed.ok_or(RepositoryError::Task)?;
     Ok(StoredFrame::Sealed(SealedPart { pack: info.name, sealed, header, at, segments, offset, length }))
-}
-
-/// How long a chunk's frame may become when it is decompressed: one of several chunks is within the limit, one larger holds this chunk alone.
-pub(super) fn frame_limit(chunk: &ChunkRef) -> u64 {
-    (FRAME_LIMIT as u64).max(chunk.size.saturating_add(4 << 10))
 }
 
 fn out_of_bounds(pack: &PackName) -> RepositoryError {

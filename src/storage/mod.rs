@@ -27,6 +27,8 @@ use failure::Failure;
 pub use faulty::{Fault, Faulty};
 pub use local::LocalStore;
 pub use recorder::{Call, Recorder};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use s3::fuzzing;
 pub use s3::{DefaultLock, Expiry, S3Store};
 
 /// Opens the store that the settings name. Makes no request to it.

@@ -5,6 +5,8 @@
 
 mod client;
 mod clock;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod lock;
 mod patience;
 mod probe;
@@ -101,6 +103,7 @@ impl S3Store {
 
     async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, Failure> {
         check_prefix(prefix)?;
+        let prefix = self.full_key(prefix);
         let mut after = after.map(|after| self.full_key(after));
         let clock = ServerClock::default();
         loop {
@@ -108,8 +111,8 @@ impl S3Store {
                 .client
                 .list_objects_v2()
                 .bucket(&self.bucket)
-                .prefix(self.full_key(prefix))
-                .set_start_after(after.take())
+                .prefix(&prefix)
+                .set_start_after(after.clone())
                 .max_keys(1000)
                 .customize()
                 .interceptor(clock.clone())
@@ -119,6 +122,12 @@ impl S3Store {
             let last = output.contents().last().and_then(Object::key).map(str::to_owned);
             let objects = output.contents.unwrap_or_default().into_iter();
             let objects: Vec<_> = objects.filter_map(|object| self.listed(object).transpose()).collect::<Result<_, _>>()?;
+            // Whoever lists goes on from the last key: a server that repeats itself would keep it at that for ever.
+            let before = after.as_deref().and_then(|after| after.strip_prefix(&self.prefix));
+            let keys = before.into_iter().chain(objects.iter().map(|object| object.key.as_str()));
+            if !keys.is_sorted_by(|before, key| before < key) || last.is_some() && last <= after {
+                return Err(StoreErrorKind::Other("the listing is not in ascending order".to_owned()).into());
+            }
             let more = output.is_truncated == Some(true);
             // A page of nothing but other programs' objects would end the listing for who asks.
             if !objects.is_empty() || !more {

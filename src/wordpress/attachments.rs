@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::expected::Role;
+use super::expected::{PATH_LIMIT, Role};
 use super::php_serialize::walk;
 use crate::config::plain;
 
@@ -76,6 +76,10 @@ impl Directories {
     ) -> Result<bool, E> {
         let Some(own) = self.attached(base, file) else { return Ok(false) };
         tell(Role::Attachment, &own)?;
+        // No file has such a path, and each of its sizes would be as long.
+        if own.len() >= PATH_LIMIT {
+            return Ok(true);
+        }
         let directory = own.iter().rposition(|byte| *byte == b'/').and_then(|at| own.get(..at)).unwrap_or_default();
         // Read twice rather than collected: nothing of a value that breaks off in the middle counts.
         let Some(metadata) = metadata.filter(|metadata| walk(metadata, &mut |_, _| {}).is_ok()) else { return Ok(true) };
@@ -170,6 +174,13 @@ mod tests {
             ["uploads/2026/01/a.x", "uploads/2026/01/a-1.x", "uploads/2026/01/a-2.x", "uploads/2026/01/o.x"]
         );
         assert_eq!(files("a.x", Some("a:1:{s:14:\"original_image\";s:3:\"o.x\";}")), ["uploads/a.x", "uploads/o.x"]);
+    }
+
+    #[test]
+    fn what_is_longer_than_any_path_has_no_sizes() {
+        let metadata = "a:1:{s:14:\"original_image\";s:3:\"o.x\";}";
+        assert_eq!(files(&format!("{}a.x", "d/".repeat(2000)), Some(metadata)).len(), 2);
+        assert_eq!(files(&format!("{}a.x", "d/".repeat(2100)), Some(metadata)).len(), 1);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) const EXPECTED_LIMIT: usize = 4_000_000;
 
 /// The longest path that a file can have (Linux's `PATH_MAX`); a longer one can't be among the files.
-const PATH_LIMIT: usize = 4096;
+pub(super) const PATH_LIMIT: usize = 4096;
 
 /// Why a path is expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

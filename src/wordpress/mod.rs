@@ -2,6 +2,8 @@
 
 mod attachments;
 mod expected;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod php_serialize;
 mod references;
 mod stray_code;

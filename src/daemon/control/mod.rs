@@ -1,6 +1,8 @@
 //! The control socket: JSON over HTTP/1.1 on a Unix socket (docs/CONTROL.md).
 
 mod client;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod guard;
 mod peer;
 mod routes;

@@ -87,7 +87,7 @@ pub async fn serve(socket: Socket, api: Arc<Api>, limits: Limits, stop: Cancella
     let _ = tokio::time::timeout(limits.drain, drained).await;
 }
 
-async fn connection(stream: UnixStream, peer: Peer, api: Arc<Api>, limits: Limits, _permit: OwnedSemaphorePermit) {
+pub(super) async fn connection(stream: UnixStream, peer: Peer, api: Arc<Api>, limits: Limits, _permit: OwnedSemaphorePermit) {
     let service = service_fn(|request: Request<Incoming>| {
         let api = Arc::clone(&api);
         async move { Ok::<_, Infallible>(answer(&api, request, peer, limits).await) }

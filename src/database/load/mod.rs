@@ -4,6 +4,8 @@
 //! the loading connections take what can be done: chunks of one table on several of them at once, keys built while other tables load.
 
 mod board;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 mod inserts;
 pub(super) mod target;
 mod values;

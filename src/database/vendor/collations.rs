@@ -42,10 +42,13 @@ pub(super) fn adapt(adapter: &Adapter, sql: &[u8], changes: &mut Vec<String>) ->
     if mapped.is_empty() {
         return Ok(None);
     }
-    let mut out = sql.to_vec();
-    for (place, new) in mapped.into_iter().rev() {
-        out.splice(place, new.into_bytes());
+    let (mut out, mut from) = (Vec::with_capacity(sql.len()), 0);
+    for (place, new) in mapped {
+        out.extend_from_slice(sql.get(from..place.start).unwrap_or_default());
+        out.extend_from_slice(new.as_bytes());
+        from = place.end;
     }
+    out.extend_from_slice(sql.get(from..).unwrap_or_default());
     Ok(Some(out))
 }
 

@@ -8,6 +8,8 @@
 
 mod check;
 mod desk;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 mod hard_links;
 mod node;
 mod remove;

@@ -5,8 +5,8 @@ use aws_config::default_provider::region::DefaultRegionChain;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{
-    AppName, BehaviorVersion, Config, Credentials as Keys, Region, RequestChecksumCalculation, SharedCredentialsProvider,
-    StalledStreamProtectionConfig,
+    AppName, BehaviorVersion, Builder, Config, Credentials as Keys, Region, RequestChecksumCalculation,
+    SharedCredentialsProvider, StalledStreamProtectionConfig,
 };
 
 use super::super::{Failure, StoreErrorKind};
@@ -17,6 +17,11 @@ use crate::config::{Credentials, S3Settings};
 const REGION_OF_NO_MATTER: &str = "us-east-1";
 
 pub(super) async fn client(settings: &S3Settings, patience: &Patience) -> Result<Client, Failure> {
+    Ok(Client::from_conf(configuration(settings, patience).await?.build()))
+}
+
+/// What the client is made of.
+pub(super) async fn configuration(settings: &S3Settings, patience: &Patience) -> Result<Builder, Failure> {
     // mysql_async takes the process's provider too; whoever comes first sets the same one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 
@@ -48,5 +53,5 @@ pub(super) async fn client(settings: &S3Settings, patience: &Patience) -> Result
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
     config.set_app_name(AppName::new(env!("CARGO_PKG_NAME")).ok());
     config.set_endpoint_url(settings.endpoint.clone());
-    Ok(Client::from_conf(config.build()))
+    Ok(config)
 }

@@ -241,6 +241,30 @@ async fn answers_that_are_not_s3s_are_failures() {
 }
 
 #[tokio::test]
+async fn a_listing_that_does_not_go_on_is_no_endless_one() {
+    let page = |keys: &[&str]| {
+        let listed = |key: &&str| {
+            let key = format!("<Key>some/prefix/{key}</Key>");
+            format!("<Contents>{key}<LastModified>2026-11-21T02:30:05Z</LastModified><Size>1</Size></Contents>")
+        };
+        let objects: String = keys.iter().map(listed).collect();
+        object(&format!("<ListBucketResult><IsTruncated>true</IsTruncated>{objects}</ListBucketResult>"))
+    };
+    let script = Script::start(vec![page(&["blog/a", "blog/b"])]).await;
+    let store = script.store().await;
+    let first = store.list("blog/", None).await.unwrap();
+    assert!(first.more && first.objects.len() == 2);
+    let again = store.list("blog/", Some("blog/b")).await.unwrap_err();
+    assert!(matches!(&again.kind, StoreErrorKind::Other(what) if what.contains("ascending")), "{again:?}");
+    // Of other programs' objects alone, too, which the store itself goes on from.
+    for keys in [&["blog/b", "blog/a"][..], &["blog/ä", "blog/ö"]] {
+        let script = Script::start(vec![page(keys)]).await;
+        let error = script.store().await.list("blog/", None).await.unwrap_err();
+        assert!(matches!(&error.kind, StoreErrorKind::Other(what) if what.contains("ascending")), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_bucket_in_another_region_is_said_to_be() {
     let script = Script::start(vec![refuses_with(301, "PermanentRedirect", "x-amz-bucket-region: eu-north-1\r\n")]).await;
     let error = script.store().await.get("a", 1).await.unwrap_err();
