@@ -10,6 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::backup::{RunReport, Trigger};
 use crate::error::Exit;
+use crate::repository::entry::FindingCode;
 use crate::repository::ids::RunId;
 
 /// The variable that sets the levels, in tracing's own syntax: `debug`, or `info,wp_backup_agent::files=trace`.
@@ -90,8 +91,8 @@ pub fn run_finished(report: &RunReport) {
     let seconds = report.finished.duration_since(report.started).as_secs();
     let result = report.result.code();
     if let Some(snapshot) = &report.snapshot {
-        let losses = snapshot.first_findings.iter().filter(|finding| finding.code.is_loss());
-        for finding in losses {
+        let grave = |code: FindingCode| code.is_loss() || code == FindingCode::PhpUnderUploads;
+        for finding in snapshot.first_findings.iter().filter(|finding| grave(finding.code)) {
             let code = serde_json::to_string(&finding.code).unwrap_or_default();
             let code = code.trim_matches('"');
             tracing::warn!(site, %run, code, "{code}: {}: {}", finding.subject, finding.detail);
