@@ -42,15 +42,17 @@ impl Site {
         Self { server, content, store, agent, unlock }
     }
 
-    /// The packs in which no list is.
-    fn packs(&self) -> Vec<PathBuf> {
-        let manifest: Manifest = serde_json::from_str(&self.agent.ok(&["snapshots", "show", "1", "--json"])).unwrap();
+    /// The packs of a snapshot in which none of its lists is.
+    fn packs(&self, seq: &str) -> Vec<PathBuf> {
+        let manifest: Manifest = serde_json::from_str(&self.agent.ok(&["snapshots", "show", seq, "--json"])).unwrap();
         let lists =
             [&manifest.files, &manifest.tables, &manifest.notes].into_iter().flatten().map(|piece| piece.pack.to_string());
         let lists: Vec<String> = lists.collect();
         let all = walkdir::WalkDir::new(self.store.path().join("blog/packs")).into_iter().map(Result::unwrap);
         let paths = all.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path);
-        let paths: Vec<_> = paths.filter(|path| !lists.iter().any(|list| path.to_string_lossy().contains(list))).collect();
+        let is_of = |path: &PathBuf| manifest.packs.iter().any(|pack| path.to_string_lossy().contains(&pack.name.to_string()));
+        let is_list = |path: &PathBuf| lists.iter().any(|list| path.to_string_lossy().contains(list));
+        let paths: Vec<_> = paths.filter(|path| is_of(path) && !is_list(path)).collect();
         assert!(!paths.is_empty());
         paths
     }
@@ -77,7 +79,7 @@ fn an_older_snapshot_is_whole_again_by_what_was_sent_since() {
     for sealed in [false, true] {
         let site = Site::new(sealed);
         site.agent.snapshot();
-        site.packs().iter().for_each(|pack| fs::remove_file(pack).unwrap());
+        site.packs("1").iter().for_each(|pack| fs::remove_file(pack).unwrap());
         site.run_sends_again();
 
         let (_, without) = site.restore("without", &[]);
@@ -97,7 +99,7 @@ fn what_is_nowhere_is_left_out_and_named() {
         let named = site.content.path().join("uploads/named-twice.bin");
         fs::hard_link(&lost, &named).unwrap();
         site.agent.snapshot();
-        for pack in site.packs() {
+        for pack in site.packs("1") {
             fs::remove_file(pack).unwrap();
         }
         fs::remove_file(&lost).unwrap();
@@ -122,21 +124,54 @@ fn what_is_nowhere_is_left_out_and_named() {
         assert_eq!(rows("salvaged", "wp_options"), rows("blog", "wp_options"));
         assert_ne!(rows("salvaged", "wp_posts"), rows("blog", "wp_posts"));
         assert!(site.server.try_client("SELECT * FROM salvaged.wp_links").is_err());
+
+        // What is lost takes no place of what is there; beside it, it may.
+        let mut args = vec!["restore", "1", "--database", "salvaged", "--user", "root", "--salvage"];
+        args.extend(site.unlock.iter().map(String::as_str));
+        site.server.client("CREATE TABLE salvaged.wp_links (id INT)");
+        let refused = site.agent.run(&[&args[..], &["--overwrite"]].concat());
+        assert!(refused.status.code() == Some(65) && text(&refused).contains("not touched"), "{}", text(&refused));
+        assert_eq!(rows("salvaged", "wp_links").trim(), "0");
+        let swapped = site.agent.run(&[&args[..], &["--swap"]].concat());
+        assert!(swapped.status.code() == Some(65) && text(&swapped).contains("LOST: "), "{}", text(&swapped));
+        assert_eq!(rows("salvaged_replaced", "wp_links").trim(), "0");
     }
+}
+
+/// Flips a bit of each of these.
+fn damage(packs: &[PathBuf], at: impl Fn(usize) -> usize) {
+    for pack in packs {
+        let mut bytes = fs::read(pack).unwrap();
+        let at = at(bytes.len());
+        bytes[at] ^= 0x10;
+        fs::remove_file(pack).unwrap();
+        fs::write(pack, bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_second_copy_that_is_bad_does_not_hide_a_third() {
+    let site = Site::new(false);
+    site.agent.snapshot();
+    site.packs("1").iter().for_each(|pack| fs::remove_file(pack).unwrap());
+    site.run_sends_again();
+    damage(&site.packs("2"), |length| length / 2);
+    let found = site.agent.run(&["verify", "--read"]);
+    assert_eq!(found.status.code(), Some(65), "{}", text(&found));
+    let run = site.agent.run(&["run-now", "--foreground"]);
+    assert_eq!(run.status.code(), Some(3), "{}", text(&run));
+    let (target, salvaged) = site.restore("salvaged", &["--salvage"]);
+    assert!(salvaged.status.success(), "{}", text(&salvaged));
+    same_tree(site.content.path(), &target).unwrap();
+    same_database(&site.server, "blog", "salvaged").unwrap();
 }
 
 #[test]
 fn of_a_pack_that_is_damaged_only_what_is_damaged_is_looked_for_elsewhere() {
     let site = Site::new(false);
     site.agent.snapshot();
-    for pack in site.packs() {
-        let mut bytes = fs::read(&pack).unwrap();
-        // In the middle: of the large file, and of a row.
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 0x10;
-        fs::remove_file(&pack).unwrap();
-        fs::write(&pack, bytes).unwrap();
-    }
+    // In the middle: of the large file, and of a row.
+    damage(&site.packs("1"), |length| length / 2);
     let (target, salvaged) = site.restore("salvaged", &["--salvage"]);
     assert_eq!(salvaged.status.code(), Some(65), "{}", text(&salvaged));
     for told in ["LOST: 1 file", "LOST: 1 row;"] {

@@ -157,6 +157,7 @@ impl Look<'_> {
             self.found(FindingCode::AttributesUnread, now.path.clone(), detail);
         }
         before.iter().for_each(|before| self.count_gone(before));
+        self.count_link(before.as_ref(), &now);
         self.list(before, &now)
     }
 

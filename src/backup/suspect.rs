@@ -69,6 +69,12 @@ impl Look<'_> {
         self.changes.new_php += u64::from(is_code(now, id(now)) && !before.is_some_and(|before| is_code(before, id(before))));
     }
 
+    /// Takes note of a link that a server would follow to run it.
+    pub(super) fn count_link(&mut self, before: Option<&Draft>, now: &Draft) {
+        let is_new = is_code(now, None) && !before.is_some_and(|before| is_code(before, id(before)));
+        self.changes.new_php += u64::from(is_new && self.is_upload(now.path.as_bytes()));
+    }
+
     /// Takes note of an entry that is gone, or no file any more.
     pub(super) fn count_gone(&mut self, before: &Draft) {
         self.changes.changed += u64::from(before.kind == FileKind::File && self.is_upload(before.path.as_bytes()));
@@ -80,7 +86,12 @@ fn id(entry: &Draft) -> Option<ChunkId> {
 }
 
 fn is_code<C>(entry: &FileEntry<C>, content: Option<ChunkId>) -> bool {
-    entry.kind == FileKind::File && is_stray_code(entry.path.as_bytes(), entry.size, content)
+    match entry.kind {
+        FileKind::File => is_stray_code(entry.path.as_bytes(), entry.size, content),
+        // Of whatever it leads to, by its name.
+        FileKind::Symlink => is_stray_code(entry.path.as_bytes(), entry.size, None),
+        FileKind::Dir => false,
+    }
 }
 
 /// What sees each entry while the lists are made: the cross-check, and what snapshots are judged by.
@@ -105,14 +116,15 @@ impl Checks {
             None => self.references.see(path, entry.kind),
             Some(_) => self.references.see(&looked_up(tree, path), entry.kind),
         }
-        if entry.kind != FileKind::File || tree == Some(TreeName::Root) {
+        if entry.kind == FileKind::Dir || tree == Some(TreeName::Root) {
             return;
         }
-        self.watched.files += 1;
+        let file = u64::from(entry.kind == FileKind::File);
+        self.watched.files += file;
         if !uploads_in(tree).is_some_and(|uploads| is_below(path, uploads)) {
             return;
         }
-        self.watched.media += 1;
+        self.watched.media += file;
         if is_code(entry, content) {
             self.watched.media_php += 1;
             if entry.ctime >= self.since && self.code.len() < NAMED {

@@ -432,7 +432,7 @@ pub(super) struct RestoreArgs {
     #[arg(long, requires = "database", conflicts_with = "overwrite")]
     pub(super) swap: bool,
     /// Look for what is lost or damaged in the packs of the site's other snapshots, and go on without what isn't there either; each is named, and it ends with 65
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dry_run")]
     pub(super) salvage: bool,
     /// Restore only tables, views and sequences of these names, triggers with their tables; * for any characters; may be repeated
     #[arg(long, value_name = "PATTERN")]

@@ -132,11 +132,12 @@ pub(super) async fn run(settings: &Settings, global: &Global, args: &RestoreArgs
         tell_left_out(&restored, out);
         lost |= tell_lost(&restored, out);
     }
-    under_way.into_iter().try_for_each(UnderWay::end)?;
     if lost {
+        // What says that a restore onto the site was begun stays: it is a mixture.
         let what = "not all of the snapshot could be had: what is named above as lost is in no pack of the store";
         return Err(Failure::new(Exit::Data, what, "look for it in other snapshots (`wp-backup-agent snapshots find`)"));
     }
+    under_way.into_iter().try_for_each(UnderWay::end)?;
     Ok(Exit::Success)
 }
 

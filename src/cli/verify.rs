@@ -41,14 +41,14 @@ pub(super) async fn run(settings: &Settings, args: &VerifyArgs, out: &mut Output
         cancel: cancelled_by_signals(),
     };
     let state = &settings.daemon.state;
-    let (report, kept) = if args.restore {
+    let (report, kept, trial) = if args.restore {
         let dir = args.scratch.clone().unwrap_or_else(|| state.clone());
         let scratch = Scratch { dir, database: account(site, &args.account)?, connections: DEFAULT_CONNECTIONS };
-        let (report, kept) = verify_by_trial(verify, &scratch, state, Arc::new(Silent)).await?;
-        (report, kept.map_err(|error| render(&error)))
+        let ended = verify_by_trial(verify, &scratch, state, Arc::new(Silent)).await?;
+        (ended.report, ended.kept.map_err(|error| render(&error)), ended.trial)
     } else {
         let (report, kept) = verify.run_and_keep(state).await?;
-        (report, kept.map_err(|error| render(&error)))
+        (report, kept.map_err(|error| render(&error)), Ok(()))
     };
     if let Err(why) = kept {
         // Another machine than the one that is backed up need not keep it; it only lacks what the next verify would compare with.
@@ -59,6 +59,8 @@ pub(super) async fn run(settings: &Settings, args: &VerifyArgs, out: &mut Output
     } else {
         tell(&report, out);
     }
+    // What was found of the structure is told all the same.
+    trial?;
     match (report.is_fine(), report.snapshots) {
         (true, 0) => Err(Failure::new(
             Exit::NoInput,
@@ -122,7 +124,7 @@ fn tell(report: &Report, out: &mut Output) {
     if report.fault_count > told {
         out.line(format!("and {} more", report.fault_count - told));
     }
-    if report.is_fine() && report.snapshots > 0 {
+    if report.is_fine() && report.snapshots > 0 && (report.level != "restore" || report.tried.is_some()) {
         out.line("nothing is wrong");
     } else if !report.is_fine() {
         out.line(format!("{} found; what to do: docs/VERIFY.md", plural(report.fault_count, "fault")));

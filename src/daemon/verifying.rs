@@ -11,14 +11,14 @@ use super::clock::Clock;
 use super::due::Due;
 use super::state::{StateError, make_private};
 use crate::config::schedule::Schedule;
-use crate::config::{Depth, Identities, SiteSettings, StoreSettings, VerifySettings};
+use crate::config::{Depth, Identities, SiteName, SiteSettings, StoreSettings, VerifySettings};
 use crate::database::DEFAULT_CONNECTIONS;
 use crate::error::{Explain as _, render};
 use crate::progress::Silent;
 use crate::repository::RepositoryError;
 use crate::repository::layout::Layout;
 use crate::repository::verify::{Level, Report, Share, Verify};
-use crate::restore::{RestoreError, Scratch, verify_by_trial};
+use crate::restore::{RestoreError, Scratch, TrialEnded, verify_by_trial};
 use crate::storage;
 
 /// How often due times are looked for.
@@ -68,7 +68,12 @@ impl Verifier for StoreVerifier {
             }
             let dir = trial.scratch.unwrap_or_else(|| self.state.clone());
             let scratch = Scratch { dir, database, connections: DEFAULT_CONNECTIONS };
-            verify_by_trial(verify, &scratch, &self.state, Arc::new(Silent)).await?
+            let TrialEnded { report, kept, trial } = verify_by_trial(verify, &scratch, &self.state, Arc::new(Silent)).await?;
+            if let Err(error) = trial {
+                tell(&site.name, level, &report);
+                return Err(error);
+            }
+            (report, kept)
         } else {
             let (report, kept) = verify.run_and_keep(&self.state).await?;
             (report, kept.map_err(RestoreError::from))
@@ -78,6 +83,17 @@ impl Verifier for StoreVerifier {
         }
         Ok(report)
     }
+}
+
+/// Logs what is wrong, if something is.
+fn tell(site: &SiteName, level: Level, report: &Report) {
+    if report.is_fine() {
+        return;
+    }
+    for fault in report.faults.iter().take(20) {
+        tracing::error!(site = %site, kind = %fault.kind, object = fault.object, "verify: {}", fault.detail);
+    }
+    tracing::error!(site = %site, level = level.name(), faults = report.fault_count, "verify ended: something is wrong");
 }
 
 struct Site {
@@ -153,12 +169,7 @@ impl Verifying {
                 Ok(report) if report.is_fine() => {
                     tracing::info!(site = %site, level = level.name(), snapshots = report.snapshots, "verify ended: nothing is wrong");
                 }
-                Ok(report) => {
-                    for fault in report.faults.iter().take(20) {
-                        tracing::error!(site = %site, kind = %fault.kind, object = fault.object, "verify: {}", fault.detail);
-                    }
-                    tracing::error!(site = %site, level = level.name(), faults = report.fault_count, "verify ended: something is wrong");
-                }
+                Ok(report) => tell(site, level, &report),
                 Err(error) => tracing::error!(site = %site, exit = ?error.exit(), "verify failed: {}", render(&error)),
             }
             if let Err(error) = due.serve(asked) {

@@ -13,7 +13,7 @@ use super::snapshots::{self, Found};
 use super::suspicion::Standing;
 use super::writer::checksummed;
 use crate::config::{PublicKey, TrustedKeys};
-use crate::storage::{Store, StoreErrorKind};
+use crate::storage::Store;
 
 /// An acceptance is much shorter.
 const LIMIT: u64 = 64 << 10;
@@ -92,8 +92,10 @@ async fn read(
 ) -> Result<Option<Acceptance>, RepositoryError> {
     let bytes = match store.get(key, LIMIT).await {
         Ok(bytes) => bytes,
-        Err(error) if matches!(error.kind, StoreErrorKind::NotFound | StoreErrorKind::TooLarge(_)) => return Ok(None),
-        Err(error) => return Err(error.into()),
+        Err(error) => {
+            let error = RepositoryError::from(error);
+            return if error.is_of_the_object() { Ok(None) } else { Err(error) };
+        }
     };
     let believed = || {
         let acceptance: Acceptance = serde_json::from_slice(&bytes).ok()?;
@@ -114,7 +116,8 @@ pub async fn which(
 ) -> Result<Vec<bool>, RepositoryError> {
     let mut accepted = vec![false; snapshots.len()];
     let Some(from) = snapshots.iter().map(|snapshot| snapshot.seq).min() else { return Ok(accepted) };
-    for object in list(store, layout, from).await?.iter().take(MOST) {
+    let asked = |key: &SnapshotKey| snapshots.iter().any(|snapshot| snapshot.seq == key.seq);
+    for object in list(store, layout, from).await?.iter().filter(|(_, key)| asked(key)).take(MOST) {
         let open =
             |(at, snapshot): &(usize, &&Standing)| snapshot.seq == object.1.seq && !accepted.get(*at).is_some_and(|is| *is);
         let concerned: Vec<_> = snapshots.iter().enumerate().filter(open).collect();
@@ -168,8 +171,8 @@ async fn older(
     let found = Found { key, path: named.key.clone(), modified: std::time::SystemTime::UNIX_EPOCH };
     let stored = match snapshots::read(store, &found).await {
         Ok(stored) => stored,
-        Err(RepositoryError::Store(error)) if error.kind != StoreErrorKind::NotFound => return Err(error.into()),
-        Err(_) => return Ok(None),
+        Err(error) if error.is_of_the_object() => return Ok(None),
+        Err(error) => return Err(error),
     };
     let right = stored.named() == *named && sign::accept(hosts, stored.signer, &found.path).is_ok();
     Ok(right.then(|| Standing::of(&stored.manifest, stored.named())))

@@ -132,7 +132,7 @@ pub async fn recover(
         let toc = match packs.contents(pack, &mut codec, &mut opener).await {
             Ok(toc) => toc,
             // Pruned, or damaged: what was in it is sent again.
-            Err(error) if error.is_of_the_object() => continue,
+            Err(error) if error.is_loss() => continue,
             Err(error) => return Err(error),
         };
         tokio::task::block_in_place(|| journal.note_of(checkpoint.at, pack, &toc))?;

@@ -157,6 +157,16 @@ impl RepositoryError {
         }
     }
 
+    /// Whether it says that the object's content can't be had any more: it is gone, or another. What only keeps from reading it is none.
+    pub fn is_loss(&self) -> bool {
+        use crate::storage::StoreErrorKind::{Damaged, NotFound, TooLarge};
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Store(error) => matches!(error.kind, NotFound | Damaged(_) | TooLarge(_)),
+            _ => false,
+        }
+    }
+
     /// Shorthand for local state, to be used with `map_err`.
     pub(crate) fn state(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

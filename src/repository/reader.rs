@@ -66,7 +66,7 @@ impl ChunkReader {
     /// A chunk's content, whose hash is its id.
     pub async fn read(&mut self, chunk: &ChunkRef) -> Result<Bytes, RepositoryError> {
         match (self.read_in_place(chunk).await, &self.salvage) {
-            (Err(error), Some(salvage)) if error.is_of_the_object() => salvage.read(chunk).await?.ok_or(error),
+            (Err(error), Some(salvage)) if error.is_loss() => salvage.read(chunk).await?.ok_or(error),
             (read, _) => read,
         }
     }

@@ -1,12 +1,13 @@
 //! Chunks of packs that are lost or damaged, from other packs of the site (`restore --salvage`): what was sent again since is in newer snapshots' packs.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::Mutex;
 use tokio::task::block_in_place;
+use tokio_util::sync::CancellationToken;
 
 use super::chunk_table::ChunkTable;
 use super::codec::Codec;
@@ -21,11 +22,15 @@ use super::seal::{Keys, Opener};
 use super::source::PackSource;
 use super::{sign, snapshots};
 use crate::config::{Identities, TrustedKeys};
-use crate::storage::Store;
+use crate::storage::{Store, StoreErrorKind};
 
 /// The packs of a site's other snapshots, searched by their tables of contents, and no further than is needed.
 pub struct Salvage {
     packs: PackSource,
+    /// All of them, the likeliest last.
+    order: Vec<PackName>,
+    dir: PathBuf,
+    cancel: CancellationToken,
     search: Mutex<Search>,
 }
 
@@ -34,6 +39,8 @@ struct Search {
     unread: Vec<PackName>,
     /// The first place of each chunk in those that were; a few bytes a chunk in memory.
     places: ChunkTable<DraftPlace>,
+    /// Packs in which a chunk was bad: they are searched after all others.
+    bad: HashSet<PackName>,
     codec: Codec,
     opener: Opener,
 }
@@ -50,6 +57,7 @@ impl Salvage {
         manifest: &Manifest,
         (identities, trusted): (&Identities, &TrustedKeys),
         dir: &Path,
+        cancel: CancellationToken,
     ) -> Result<Self, RepositoryError> {
         let mut seen: HashSet<PackName> = manifest.packs.iter().map(|pack| pack.name).collect();
         let (mut newer, mut older) = (Vec::new(), Vec::new());
@@ -61,6 +69,8 @@ impl Salvage {
             let other = match snapshots::read(store.as_ref(), &found).await {
                 Ok(stored) if sign::accept(trusted, stored.signer, &stored.path).is_ok() => stored.manifest,
                 Ok(_) => continue,
+                // One that these credentials may not read, too: someone may have put it there so. This snapshot's own was read.
+                Err(RepositoryError::Store(error)) if error.kind == StoreErrorKind::Denied => continue,
                 Err(error) if error.is_of_the_object() => continue,
                 Err(error) => return Err(error),
             };
@@ -73,11 +83,17 @@ impl Salvage {
         }
         // What is read first stands last: the packs of the next snapshot, which sent again what the store had lost.
         newer.reverse();
-        let unread = older.into_iter().chain(newer).collect();
+        let order: Vec<_> = older.into_iter().chain(newer).collect();
         let mut packs = PackSource::of(Arc::clone(store), layout.clone(), infos);
         packs.set_keys(Keys::of_sets(identities, sealed));
-        let search = Search { unread, places: ChunkTable::new(dir)?, codec: Codec::default(), opener: Opener::default() };
-        Ok(Self { packs, search: Mutex::new(search) })
+        let search = Search {
+            unread: order.clone(),
+            places: ChunkTable::new(dir)?,
+            bad: HashSet::new(),
+            codec: Codec::default(),
+            opener: Opener::default(),
+        };
+        Ok(Self { packs, order, dir: dir.to_owned(), cancel, search: Mutex::new(search) })
     }
 
     /// A chunk's content, whose hash is its id, from another pack than its own; `None` when none at hand has it.
@@ -87,8 +103,18 @@ impl Salvage {
     pub async fn read(&self, chunk: &ChunkRef) -> Result<Option<Bytes>, RepositoryError> {
         let mut search = self.search.lock().await;
         loop {
+            if self.cancel.is_cancelled() {
+                return Err(RepositoryError::Cancelled);
+            }
             if let Some(DraftPlace::Stored(place)) = search.places.get(&chunk.id)? {
-                return passed_over(self.content(&mut search, chunk, place).await);
+                let content = passed_over(self.content(&mut search, chunk, place).await)?;
+                if content.is_some() || !search.bad.insert(place.pack) {
+                    return Ok(content);
+                }
+                // Another pack may have it, too: those that are bad are asked last from now on.
+                search.places = ChunkTable::new(&self.dir)?;
+                let (bad, good): (Vec<_>, Vec<_>) = self.order.iter().copied().partition(|pack| search.bad.contains(pack));
+                search.unread = bad.into_iter().chain(good).collect();
             }
             let Some(pack) = search.unread.pop() else { return Ok(None) };
             passed_over(self.take_in(&mut search, &pack).await)?;
@@ -132,7 +158,7 @@ fn passed_over<T>(result: Result<T, RepositoryError>) -> Result<Option<T>, Repos
     match result {
         Ok(found) => Ok(Some(found)),
         Err(RepositoryError::NoIdentity { .. } | RepositoryError::WrongIdentity { .. }) => Ok(None),
-        Err(error) if error.is_of_the_object() => Ok(None),
+        Err(error) if error.is_loss() => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -107,7 +107,7 @@ impl<'s> ShelfReader<'s> {
     /// A chunk's content, whose hash is its id; `whole`: its pack is to be fetched whole.
     pub fn read(&mut self, chunk: &ChunkRef, whole: bool) -> Result<&[u8], RepositoryError> {
         let place = match (self.read_in_place(chunk, whole), &self.shelf.salvage) {
-            (Err(error), Some(salvage)) if error.is_of_the_object() => {
+            (Err(error), Some(salvage)) if error.is_loss() => {
                 let content = Vec::from(self.runtime.block_on(salvage.read(chunk))?.ok_or(error)?);
                 let place = 0..content.len();
                 self.keep((None, content));

@@ -57,7 +57,8 @@ fn not_tables(item: TableItem) -> bool {
 
 impl Restore {
     fn tables<'a>(&'a mut self, selection: &'a Selection) -> Tables<'a> {
-        Tables::new(&self.manifest, (&mut self.chunks, &mut self.lists), &self.progress, &self.cancel, selection)
+        let readers = (&mut self.chunks, &mut self.lists);
+        Tables::new(&self.manifest, readers, &self.progress, &self.cancel, selection, &self.undefined)
     }
 
     /// Whether the snapshot has what is selected, and this account's server can be reached: before anything is touched.
@@ -89,7 +90,10 @@ impl Restore {
             while let Some(entry) = tables.next(everything).await? {
                 tables.read(entry).await?;
             }
-            tables.account()?;
+            let lost = tables.account()?.lost;
+            if !lost.is_nothing() {
+                return Err(RestoreError::WouldBeLost { name: name.to_owned(), lost: lost.names.into_iter().collect() });
+            }
         }
         let load = LoadOptions {
             connections: options.connections,
@@ -174,7 +178,10 @@ impl Restore {
                 loader.load(crossing.adapt(entry)?).await?;
             }
         }
-        tables.account()
+        let tables = tables.account()?;
+        // What is made of them later isn't, either.
+        self.undefined.extend(tables.lost.undefined.iter().cloned());
+        Ok(tables)
     }
 
     /// Writes the database as one stream of SQL, for `mysql --binary-mode --comments`.

@@ -63,6 +63,30 @@ pub enum RestoreError {
         /// As it was given.
         pattern: ByteText,
     },
+    /// Something was to be replaced by what is lost in part.
+    #[error("{name} was not touched: what should take the place of what it holds can't all be had: {}", lost.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    WouldBeLost {
+        /// The schema.
+        name: String,
+        /// What is lost, or not whole.
+        lost: Vec<ByteText>,
+    },
+    /// Nobody is trusted.
+    #[error("trust.keys names nobody, and this machine has no key of its own: whoever can write to the store could have SQL of theirs run")]
+    NobodyTrusted,
+    /// None of the snapshots is by someone who is trusted.
+    #[error("none of the snapshots is signed by someone who is trusted")]
+    NoneTrusted,
+    /// There is too little room.
+    #[error("{dir} has room for {free} bytes, and the snapshot's files have {needed}")]
+    NoRoom {
+        /// The directory.
+        dir: ByteText,
+        /// Bytes.
+        needed: u64,
+        /// Bytes.
+        free: u64,
+    },
     /// A tree that the snapshot doesn't have.
     #[error("the snapshot has no tree {tree}")]
     NoSuchTree {
@@ -92,7 +116,9 @@ impl Explain for RestoreError {
             Self::Files(error) => error.exit(),
             Self::Database(error) => error.exit(),
             Self::Output(_) => Exit::Io,
-            Self::Incomplete { .. } => Exit::Data,
+            Self::Incomplete { .. } | Self::WouldBeLost { .. } | Self::NoneTrusted => Exit::Data,
+            Self::NobodyTrusted => Exit::Config,
+            Self::NoRoom { .. } => Exit::CannotCreate,
             Self::AfterSwap { source, .. } => source.exit(),
             Self::Pattern { .. } => Exit::Usage,
             Self::NoSuchTable { .. } | Self::NoSuchPath { .. } | Self::NoSuchTree { .. } => Exit::NoInput,
@@ -119,6 +145,12 @@ impl Explain for RestoreError {
             }
             Self::TooMany { .. } => Some("give a narrower pattern".into()),
             Self::Identity(error) => error.advice(),
+            Self::WouldBeLost { .. } => {
+                Some("restore into an empty schema, or with --swap, which keeps what stood there; or without those, by --tables".into())
+            }
+            Self::NobodyTrusted => Some("name the keys of the machines that back up in trust.keys: `wp-backup-agent check` shows them there".into()),
+            Self::NoneTrusted => Some("see who signed them: `wp-backup-agent verify`".into()),
+            Self::NoRoom { .. } => Some("name another directory by --scratch".into()),
             Self::Output(_) | Self::Cancelled => None,
         }
     }

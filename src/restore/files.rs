@@ -286,8 +286,8 @@ impl<'t> Writer<'_, 't> {
                 }
                 None => match self.reader.read(chunk, whole.contains(&chunk.pack)) {
                     Ok(content) => file.write(content)?,
-                    Err(error) if self.salvaging && error.is_of_the_object() => {
-                        self.target.lose(task.entry.path.as_bytes());
+                    Err(error) if self.salvaging && error.is_loss() => {
+                        self.target.lose(&task.entry);
                         return Ok(());
                     }
                     Err(error) => return Err(error.into()),

@@ -128,18 +128,34 @@ impl Finder {
             let mut here = HashMap::with_capacity(pieces.len());
             let mut still = BTreeMap::new();
             let mut held = 0;
+            let mut all = Vec::with_capacity(pieces.len());
+            let mut bad = None;
             for piece in pieces {
                 if self.cancel.is_cancelled() {
                     return Err(RestoreError::Cancelled);
                 }
                 let matches = match known.get(&piece.id) {
                     Some(matches) => Arc::clone(matches),
-                    None => Arc::new(self.matches(&reader.read_piece(piece).await?)?),
+                    None => match reader.read_piece(piece).await {
+                        Ok(piece) => Arc::new(self.matches(&piece)?),
+                        Err(error) if error.is_of_the_object() => {
+                            bad = Some(error);
+                            break;
+                        }
+                        Err(error) => return Err(error.into()),
+                    },
                 };
                 held += matches.len();
                 if held > FOUND_LIMIT {
                     return Err(RestoreError::TooMany { pattern: self.pattern.clone(), limit: FOUND_LIMIT });
                 }
+                all.push((piece.id, matches));
+            }
+            if let Some(error) = bad {
+                passed_over.push((found.key.seq, error));
+                continue;
+            }
+            for (piece, matches) in all {
                 for (path, version) in matches.iter() {
                     let hit = match open.remove(path) {
                         Some(hit) if hit.version == *version => Hit { first: manifest.seq, ..hit },
@@ -150,7 +166,7 @@ impl Finder {
                     };
                     still.insert(path.clone(), hit);
                 }
-                here.insert(piece.id, matches);
+                here.insert(piece, matches);
             }
             // What this snapshot doesn't have.
             open.values().for_each(&mut give);

@@ -15,6 +15,7 @@ mod spares;
 mod tables;
 mod trial;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -27,10 +28,11 @@ pub use find::{FOUND_LIMIT, Finder, Hit, Searched, Version};
 pub use selection::Selection;
 pub use spares::Place;
 pub use tables::{TablesLost, TablesRestored};
-pub use trial::{Scratch, verify_by_trial};
+pub use trial::{Scratch, TrialEnded, verify_by_trial};
 
 use crate::config::{Identities, PublicKey, TrustedKeys};
 use crate::progress::{Event, Phase, Progress};
+use crate::repository::byte_text::ByteText;
 use crate::repository::layout::Layout;
 use crate::repository::manifest::Manifest;
 use crate::repository::reader::ChunkReader;
@@ -53,6 +55,8 @@ pub struct Restore {
     lists: ChunkReader,
     keys: Keys,
     salvage: Option<Arc<Salvage>>,
+    /// Tables whose definitions are lost, as far as they were read.
+    undefined: BTreeSet<ByteText>,
     progress: Arc<dyn Progress>,
     cancel: CancellationToken,
 }
@@ -89,6 +93,7 @@ impl Restore {
             lists,
             keys: Keys::default(),
             salvage: None,
+            undefined: BTreeSet::new(),
             progress,
             cancel,
         })
@@ -120,7 +125,8 @@ impl Restore {
     /// told. Comes after [`Self::unlock`] by the same identities. Needs a multi-threaded runtime.
     pub async fn salvaging(mut self, identities: &Identities, trusted: &TrustedKeys) -> Result<Self, RestoreError> {
         let keys = (identities, trusted);
-        let salvage = Salvage::of(&self.store, &self.layout, &self.manifest, keys, &std::env::temp_dir()).await?;
+        let (dir, cancel) = (std::env::temp_dir(), self.cancel.clone());
+        let salvage = Salvage::of(&self.store, &self.layout, &self.manifest, keys, &dir, cancel).await?;
         let salvage = Some(Arc::new(salvage));
         self.chunks = self.chunks.salvaging(salvage.clone());
         self.lists = self.lists.salvaging(salvage.clone());

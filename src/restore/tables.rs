@@ -45,7 +45,7 @@ pub struct TablesLost {
     /// The tables that lack rows or are not there at all, and other objects that are not.
     pub names: BTreeSet<ByteText>,
     /// Those of the tables that are not there: their definition is lost.
-    undefined: BTreeSet<ByteText>,
+    pub(super) undefined: BTreeSet<ByteText>,
     tables: u64,
     sql_bytes: u64,
 }
@@ -132,9 +132,11 @@ impl<'a> Tables<'a> {
         progress: &'a Arc<dyn Progress>,
         cancel: &'a CancellationToken,
         selection: &'a Selection,
+        undefined: &BTreeSet<ByteText>,
     ) -> Self {
         let pieces = manifest.tables.iter().cloned().collect();
-        let (lines, seen) = (LineBuffer::new("the list of tables"), TablesRestored::default());
+        let lost = TablesLost { undefined: undefined.clone(), ..TablesLost::default() };
+        let (lines, seen) = (LineBuffer::new("the list of tables"), TablesRestored { lost, ..TablesRestored::default() });
         let salvaging = chunks.is_salvaging();
         Self { manifest, chunks, lists, progress, cancel, selection, salvaging, pieces, lines, seen }
     }
@@ -175,7 +177,7 @@ impl<'a> Tables<'a> {
         }
         let session = matches!(entry.item, TableItem::Session | TableItem::SessionEnd);
         let sql = match self.chunks.read(&entry.chunk).await {
-            Err(error) if self.salvaging && !session && error.is_of_the_object() => {
+            Err(error) if self.salvaging && !session && error.is_loss() => {
                 self.seen.lost.add(&entry);
                 return Ok(None);
             }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,14 +13,18 @@ use tokio_util::sync::CancellationToken;
 use super::crossing::Crossing;
 use super::selection::Selection;
 use super::{Restore, RestoreError};
-use crate::config::{DatabaseSettings, SiteName, TreeName};
-use crate::database::{Definer, Existing, Fingerprint, LoadOptions, Loader, Vendor, drop_schema};
+use crate::config::{DatabaseSettings, SiteName, TreeName, TrustedKeys};
+use crate::database::{DatabaseError, Definer, Existing, Fingerprint, LoadOptions, Loader, Vendor, drop_schema};
 use crate::error::{Exit, Explain as _, render};
 use crate::files::{Action, TargetOptions};
 use crate::progress::Progress;
+use crate::repository::byte_text::ByteText;
 use crate::repository::entry::TableItem;
+use crate::repository::layout::Layout;
+use crate::repository::manifest::SAFETY;
 use crate::repository::verify::{Fault, FaultKind, Level, Report, Tried, Verify};
-use crate::repository::{RepositoryError, random_hex};
+use crate::repository::{RepositoryError, random_hex, sign, snapshots};
+use crate::storage::Store;
 
 /// What the schemas of trials are called, but for their random ends.
 const SCHEMA_START: &str = "wp_backup_agent_trial_";
@@ -37,52 +42,91 @@ pub struct Scratch {
     pub connections: usize,
 }
 
-/// Looks at the store's structure, then tries the newest snapshot; keeps what was found, and answers how keeping went.
+/// How a verify by restoring ended.
+#[derive(Debug)]
+pub struct TrialEnded {
+    /// What was found: of the store's structure in any case.
+    pub report: Report,
+    /// How keeping it in local state went.
+    pub kept: Result<(), RestoreError>,
+    /// What kept the trial itself from being made: no room, no server, no identity. That the snapshot doesn't restore is in the report.
+    pub trial: Result<(), RestoreError>,
+}
+
+/// Looks at the store's structure, then tries the newest snapshot of those that are believed, and keeps what was found. Whose are believed: those
+/// that `verify` trusts, or where it names nobody, this machine's own; another's SQL is never run. Needs a multi-threaded runtime.
 ///
 /// # Errors
-/// Those of [`Verify::run`], and what keeps the trial itself from being made: no room, no server. That the snapshot doesn't restore is in the report.
-/// Needs a multi-threaded runtime.
+/// Those of [`Verify::run`].
 pub async fn verify_by_trial(
     verify: Verify,
     scratch: &Scratch,
     state: &Path,
     progress: Arc<dyn Progress>,
-) -> Result<(Report, Result<(), RestoreError>), RestoreError> {
+) -> Result<TrialEnded, RestoreError> {
     let (verify, record) = Verify { level: Level::Restore, ..verify }.informed(state);
     let (store, layout, cancel) = (Arc::clone(&verify.store), verify.layout.clone(), verify.cancel.clone());
-    let (identities, trusted) = (verify.identities.clone(), verify.trusted.clone());
+    let identities = verify.identities.clone();
+    let trusted = if verify.trusted.is_empty() { TrustedKeys::new(verify.own) } else { verify.trusted.clone() };
     let site = layout.site().clone();
     let mut report = verify.run().await?;
-    if report.snapshots > 0 {
+    // What comes now may take hours, and may not be possible here: what is known by now is kept first.
+    let mut kept = record.clone().keep(&report, state, &site);
+    let trial = async {
+        if report.snapshots == 0 {
+            return Ok(());
+        }
+        if trusted.is_empty() {
+            return Err(RestoreError::NobodyTrusted);
+        }
+        let key = newest(&store, &layout, &trusted).await?;
+        let restore = Restore::open(Arc::clone(&store), layout, &key, progress, cancel.clone()).await?;
+        let restore = restore.trusting(&trusted)?.unlock(&identities);
+        restore.find_room(&scratch.dir)?;
         let place = Place::make(scratch, &site, &cancel).await?;
-        let tried = async {
-            let restore = Restore::open(store, layout, "latest", progress, cancel.clone()).await?;
-            restore.trusting(&trusted)?.unlock(&identities).try_in(&place, scratch).await
-        };
-        let tried = tried.await;
+        let tried = restore.try_in(&place, scratch).await;
         let removed = place.remove(scratch).await;
         match tried {
             Ok((tried, differences)) => {
+                let snapshots = Some((tried.seq, tried.seq));
                 for detail in differences {
-                    report.fault(Fault {
-                        kind: FaultKind::Restored,
-                        object: tried.snapshot.clone(),
-                        detail,
-                        snapshots: Some((tried.seq, tried.seq)),
-                    });
+                    report.fault(Fault { kind: FaultKind::Restored, object: tried.snapshot.clone(), detail, snapshots });
                 }
                 report.tried = Some(tried);
             }
             Err(error) if is_of_the_snapshot(&error) => {
                 let detail = format!("it doesn't restore: {}", render(&error));
-                report.fault(Fault { kind: FaultKind::Restored, object: "latest".to_owned(), detail, snapshots: None });
+                report.fault(Fault { kind: FaultKind::Restored, object: key, detail, snapshots: None });
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                if let Err(left) = &removed {
+                    tracing::error!(site = %site, "of a trial something is left: {}", render(left));
+                }
+                return Err(error);
+            }
         }
-        removed?;
+        removed
+    };
+    let trial = trial.await;
+    if trial.is_ok() {
+        kept = record.keep(&report, state, &site);
     }
-    let kept = record.keep(&report, state, &site).map_err(RestoreError::from);
-    Ok((report, kept))
+    Ok(TrialEnded { report, kept: kept.map_err(RestoreError::from), trial })
+}
+
+/// The newest snapshot that is signed by one of these, and was not made by a restore.
+async fn newest(store: &Arc<dyn Store>, layout: &Layout, trusted: &TrustedKeys) -> Result<String, RestoreError> {
+    for found in snapshots::list(store.as_ref(), layout, None).await?.into_iter().rev() {
+        match snapshots::read(store.as_ref(), &found).await {
+            Ok(stored) if sign::accept(trusted, stored.signer, &stored.path).is_err() => {}
+            Ok(stored) if stored.manifest.trigger == SAFETY => {}
+            Ok(_) => return Ok(found.path),
+            // The structure's report has it.
+            Err(error) if error.is_of_the_object() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(RestoreError::NoneTrusted)
 }
 
 /// Whether it is the snapshot that doesn't restore, and not the place that can't take it.
@@ -90,10 +134,10 @@ fn is_of_the_snapshot(error: &RestoreError) -> bool {
     match error {
         RestoreError::Repository(error) => error.is_of_the_object(),
         RestoreError::Incomplete { .. } => true,
+        // The server's disk is full.
+        RestoreError::Database(DatabaseError::Server { code: 1021 | 1028 | 1114, .. }) => false,
         // A server that takes the connection, and not what the snapshot holds.
-        RestoreError::Database(error) => {
-            !matches!(error.exit(), Exit::Unavailable | Exit::Denied | Exit::Cancelled | Exit::CannotCreate)
-        }
+        RestoreError::Database(error) => !matches!(error.exit(), Exit::Unavailable | Exit::Denied | Exit::Cancelled | Exit::CannotCreate),
         _ => false,
     }
 }
@@ -180,7 +224,7 @@ fn remove_dir(dir: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         removed => return removed,
     }
-    for entry in walkdir::WalkDir::new(dir).into_iter().filter_entry(|entry| {
+    for entry in walkdir::WalkDir::new(dir).follow_root_links(false).into_iter().filter_entry(|entry| {
         if entry.file_type().is_dir() {
             // Where this fails, the removal says so.
             let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700));
@@ -193,6 +237,18 @@ fn remove_dir(dir: &Path) -> io::Result<()> {
 }
 
 impl Restore {
+    /// Refuses a directory that has no room for the snapshot's files.
+    fn find_room(&self, dir: &Path) -> Result<(), RestoreError> {
+        let trees = self.manifest.trees.iter().map(|tree| tree.bytes);
+        let needed = trees.fold(self.manifest.counts.file_bytes, u64::saturating_add);
+        let stat = rustix::fs::statvfs(dir).map_err(|error| RepositoryError::state("looking at", dir)(error.into()))?;
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        if free < needed {
+            return Err(RestoreError::NoRoom { dir: ByteText::from(dir.as_os_str().as_bytes()), needed, free });
+        }
+        Ok(())
+    }
+
     /// Restores everything to this place, and reads it back; what differs, in words.
     async fn try_in(mut self, place: &Place, scratch: &Scratch) -> Result<(Tried, Vec<String>), RestoreError> {
         let mut tried = Tried { snapshot: self.path.clone(), seq: self.manifest.seq, ..Tried::default() };
@@ -221,11 +277,11 @@ impl Restore {
         if restored.stats.owners_not_set > 0 {
             tried
                 .not_compared
-                .push(format!("{name}: owners of {} entries, which only root may set", restored.stats.owners_not_set));
+                .push(format!("{name}: mode, owner and time of each entry, as {} owners can't be set: run it as root", restored.stats.owners_not_set));
         }
         if restored.stats.xattrs_not_set > 0 {
             let count = restored.stats.xattrs_not_set;
-            tried.not_compared.push(format!("{name}: extended attributes of {count} entries, which can't be set here"));
+            tried.not_compared.push(format!("{name}: mode, owner and time of each entry, as the extended attributes of {count} can't be set here"));
         }
         let told = Arc::new(Mutex::new((0u64, Vec::new())));
         let heard = Arc::clone(&told);

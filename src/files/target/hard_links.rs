@@ -172,6 +172,10 @@ impl Target {
 
     fn make_hard_link(&self, dir: &Arc<OwnedFd>, first: &[u8], entry: &FileEntry) -> Result<(), FilesError> {
         let path = entry.path.as_bytes();
+        if self.has_lost(first) {
+            self.lose(entry);
+            return Ok(());
+        }
         let (_, name) = split(path);
         let failed = |error: Errno| self.failed(path, error.into());
         let there = match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -185,15 +189,7 @@ impl Target {
         }
         let (parent, first_name) = split(first);
         let first_dir = self.tree().and_then(|tree| tree.open_dir(parent)).map_err(|source| self.failed(path, source))?;
-        let stat = match statat(&first_dir, first_name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) if is_restored(&stat, entry) || !self.has_lost() => stat,
-            // The first name was not restored.
-            Ok(_) | Err(Errno::NOENT) if self.has_lost() => {
-                self.lose(path);
-                return Ok(());
-            }
-            other => other.map_err(failed)?,
-        };
+        let stat = statat(&first_dir, first_name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
         if there.is_some_and(|there| is_same(&there, &stat)) {
             self.told(Action::Keep, path);
             return Ok(());
@@ -230,7 +226,11 @@ impl Target {
         dir: &OwnedFd,
         entry: &FileEntry,
     ) -> rustix::io::Result<Vec<u8>> {
-        if !is_restored(stat, entry) {
+        let is_restored = |stat: &Stat| {
+            FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+                && (size(stat), mtime(stat)) == (entry.size, entry.mtime)
+        };
+        if !is_restored(stat) {
             return Err(Errno::STALE);
         }
         let temporary = loop {
@@ -242,7 +242,7 @@ impl Target {
         };
         // What was linked need not be what was looked at.
         match statat(dir, temporary.as_slice(), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(linked) if is_same(&linked, stat) && is_restored(&linked, entry) => Ok(temporary),
+            Ok(linked) if is_same(&linked, stat) && is_restored(&linked) => Ok(temporary),
             _ => {
                 let _ = unlinkat(dir, temporary.as_slice(), AtFlags::empty());
                 Err(Errno::STALE)
@@ -294,11 +294,6 @@ impl Target {
         self.unset(path, &unset);
         Ok(())
     }
-}
-
-/// Whether this is what was restored of an entry, as far as that shows.
-fn is_restored(stat: &Stat, entry: &FileEntry) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && (size(stat), mtime(stat)) == (entry.size, entry.mtime)
 }
 
 fn is_same(a: &Stat, b: &Stat) -> bool {

@@ -19,6 +19,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -141,6 +142,15 @@ pub struct NotSet {
 
 /// How many [`NotSet`] are told.
 const NOT_SET_TOLD: usize = 20;
+/// Files whose content can't be had.
+#[derive(Debug, Default)]
+struct Lost {
+    count: u64,
+    first: Vec<ByteText>,
+    /// Those that have other names, which come later: all of them.
+    named_again: HashSet<ByteText>,
+}
+
 /// How many lost files are told by name.
 const LOST_TOLD: usize = 1000;
 
@@ -162,8 +172,8 @@ pub struct Target {
     spares: Mutex<Option<Spares>>,
     /// The first of it that was come across.
     spared: Mutex<Vec<ByteText>>,
-    /// Files whose content can't be had: how many, and the first of them.
-    lost: Mutex<(u64, Vec<ByteText>)>,
+    /// Files whose content can't be had.
+    lost: Mutex<Lost>,
     /// Files of several names.
     hard_links: Mutex<HardLinks>,
     /// The first failure of setting a directory's attributes, which happens where nobody can be told.
@@ -263,21 +273,26 @@ impl Target {
     }
 
     /// Takes note of a file whose content can't be had. What has its name stays as it is.
-    pub fn lose(&self, path: &[u8]) {
+    pub fn lose(&self, entry: &FileEntry) {
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        lost.0 += 1;
-        if lost.1.len() < LOST_TOLD {
-            lost.1.push(ByteText::from(path));
+        lost.count += 1;
+        if lost.first.len() < LOST_TOLD {
+            lost.first.push(entry.path.clone());
+        }
+        if entry.links > 1 {
+            lost.named_again.insert(entry.path.clone());
         }
     }
 
     /// The files whose content can't be had: how many, and the first of them. After [`Target::finish`].
     pub fn lost(&self) -> (u64, Vec<ByteText>) {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        (lost.count, lost.first.clone())
     }
 
-    fn has_lost(&self) -> bool {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).0 > 0
+    /// Whether the file of several names whose first is this could not be had.
+    fn has_lost(&self, first: &[u8]) -> bool {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).named_again.contains(&ByteText::from(first))
     }
 
     /// Takes note of what could not be set.
