@@ -41,7 +41,7 @@ fn a_value_costs_no_more_than_it_may_be_worth() {
     let joined = |name: &str, of: &str| format!("const {name} = {};\n", vec![of; 50].join(" . "));
     let names = ["A", "B", "C", "D", "E", "F", "DB_NAME"];
     let towers: String = names.windows(2).map(|pair| joined(pair[1], pair[0])).collect();
-    assert!(value(&format!("const A = 'a';\n{towers}"), "DB_NAME").unwrap_err().contains("line 7: DB_NAME"));
+    assert!(value(&format!("const A = 'a';\n{towers}"), "DB_NAME").unwrap_err().contains("line 8: DB_NAME"));
     assert_eq!(value(&format!("const A = 'a';\n{}", joined("DB_NAME", "A")), "DB_NAME"), Ok("a".repeat(50)));
     let long = format!("const A = '{}';\n{}", "a".repeat(10_000), joined("DB_NAME", "A"));
     assert!(value(&long, "DB_NAME").unwrap_err().contains("is too long"));

@@ -87,10 +87,15 @@ pub fn definitions(data: &[u8]) {
 
 /// Statements of one server for another: refused by name, or bounded, and read by the same code again.
 pub fn vendors(data: &[u8]) {
-    const VERSIONS: [&str; 4] = ["11.8.3-MariaDB", "10.6.18-MariaDB", "8.0.36", "9.4.0"];
+    const WAYS: [(&str, &str); 4] = [
+        ("11.8.3-MariaDB", "9.4.0"),
+        ("9.4.0", "11.8.3-MariaDB"),
+        ("11.8.3-MariaDB", "10.6.18-MariaDB"),
+        ("9.4.0", "10.6.18-MariaDB"),
+    ];
     let chunk = frame(&[b"SET NAMES utf8mb4".as_slice(), data]);
-    for (from, to) in VERSIONS.iter().flat_map(|from| VERSIONS.iter().map(move |to| (from, to))) {
-        let Some(adapter) = Adapter::between(Vendor::of(from), Vendor::of(to)) else { continue };
+    for (from, to) in WAYS {
+        let adapter = Adapter::between(Vendor::of(from), Vendor::of(to)).expect("servers that differ");
         match adapter.statement(data) {
             Ok(adapted) => {
                 assert!(adapted.sql.len() <= 16 * data.len() + 64 && adapted.changes.len() <= data.len());

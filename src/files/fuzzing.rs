@@ -19,7 +19,7 @@ pub fn patterns(data: &[u8]) {
     }
     let Ok(pattern) = std::str::from_utf8(pattern) else { return };
     for scope in [Scope::Content, Scope::Elsewhere("plugins"), Scope::Root { secrets: false }] {
-        let Ok(rules) = Rules::within(true, &[pattern.to_owned()], scope) else { continue };
+        let Ok(rules) = Rules::within(false, &[pattern.to_owned()], scope) else { continue };
         for is_dir in [false, true] {
             let Some(rule) = rules.decide(path, is_dir) else { continue };
             assert!(!path.is_empty() && !reason(rule).is_empty());
