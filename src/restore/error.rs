@@ -72,7 +72,9 @@ pub enum RestoreError {
         lost: Vec<ByteText>,
     },
     /// Nobody is trusted.
-    #[error("trust.keys names nobody, and this machine has no key of its own: whoever can write to the store could have SQL of theirs run")]
+    #[error(
+        "trust.keys names nobody, and this machine has no key of its own: whoever can write to the store could have SQL of theirs run"
+    )]
     NobodyTrusted,
     /// None of the snapshots is by someone who is trusted.
     #[error("none of the snapshots is signed by someone who is trusted")]
@@ -145,10 +147,13 @@ impl Explain for RestoreError {
             }
             Self::TooMany { .. } => Some("give a narrower pattern".into()),
             Self::Identity(error) => error.advice(),
-            Self::WouldBeLost { .. } => {
-                Some("restore into an empty schema, or with --swap, which keeps what stood there; or without those, by --tables".into())
+            Self::WouldBeLost { .. } => Some(
+                "restore into an empty schema, or with --swap, which keeps what stood there; or without those, by --tables"
+                    .into(),
+            ),
+            Self::NobodyTrusted => {
+                Some("name the keys of the machines that back up in trust.keys: `wp-backup-agent check` shows them there".into())
             }
-            Self::NobodyTrusted => Some("name the keys of the machines that back up in trust.keys: `wp-backup-agent check` shows them there".into()),
             Self::NoneTrusted => Some("see who signed them: `wp-backup-agent verify`".into()),
             Self::NoRoom { .. } => Some("name another directory by --scratch".into()),
             Self::Output(_) | Self::Cancelled => None,

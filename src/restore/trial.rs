@@ -137,7 +137,9 @@ fn is_of_the_snapshot(error: &RestoreError) -> bool {
         // The server's disk is full.
         RestoreError::Database(DatabaseError::Server { code: 1021 | 1028 | 1114, .. }) => false,
         // A server that takes the connection, and not what the snapshot holds.
-        RestoreError::Database(error) => !matches!(error.exit(), Exit::Unavailable | Exit::Denied | Exit::Cancelled | Exit::CannotCreate),
+        RestoreError::Database(error) => {
+            !matches!(error.exit(), Exit::Unavailable | Exit::Denied | Exit::Cancelled | Exit::CannotCreate)
+        }
         _ => false,
     }
 }
@@ -275,13 +277,16 @@ impl Restore {
         tried.bytes = tried.bytes.saturating_add(restored.stats.bytes);
         // What this account may not set isn't compared.
         if restored.stats.owners_not_set > 0 {
-            tried
-                .not_compared
-                .push(format!("{name}: mode, owner and time of each entry, as {} owners can't be set: run it as root", restored.stats.owners_not_set));
+            tried.not_compared.push(format!(
+                "{name}: mode, owner and time of each entry, as {} owners can't be set: run it as root",
+                restored.stats.owners_not_set
+            ));
         }
         if restored.stats.xattrs_not_set > 0 {
             let count = restored.stats.xattrs_not_set;
-            tried.not_compared.push(format!("{name}: mode, owner and time of each entry, as the extended attributes of {count} can't be set here"));
+            tried.not_compared.push(format!(
+                "{name}: mode, owner and time of each entry, as the extended attributes of {count} can't be set here"
+            ));
         }
         let told = Arc::new(Mutex::new((0u64, Vec::new())));
         let heard = Arc::clone(&told);

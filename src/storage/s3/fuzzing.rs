@@ -86,10 +86,11 @@ fn response(data: &[u8]) -> HttpResponse {
     let mut response = HttpResponse::new(status, SdkBody::from(Bytes::copy_from_slice(body)));
     for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
         // What can't be a header never comes this far.
-        if let (Ok(name), Ok(value)) = (hyper::header::HeaderName::try_from(name), hyper::header::HeaderValue::try_from(value)) {
-            if let Ok(value) = std::str::from_utf8(value.as_bytes()) {
-                response.headers_mut().append(name.as_str().to_owned(), value.to_owned());
-            }
+        if let (Ok(name), Ok(value)) = (hyper::header::HeaderName::try_from(name), hyper::header::HeaderValue::try_from(value))
+            && let Ok(value) = std::str::from_utf8(value.as_bytes())
+        {
+            response.headers_mut().append(name.as_str().to_owned(), value.to_owned());
+        }
         }
     }
     response
