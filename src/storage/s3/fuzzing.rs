@@ -91,7 +91,6 @@ fn response(data: &[u8]) -> HttpResponse {
         {
             response.headers_mut().append(name.as_str().to_owned(), value.to_owned());
         }
-        }
     }
     response
 }
