@@ -63,7 +63,8 @@ fn a_snapshot_that_restores_is_told_so_and_one_that_does_not_is_a_fault() {
 
     // Another machine has written to the store: what it says is not believed, and its SQL not run.
     let other = Agent::new(&server, "blog", content.path(), &Store::Local(store.path()));
-    other.snapshot();
+    // It can't read what is there, and says so.
+    assert_eq!(other.run(&["run-now", "--foreground"]).status.code(), Some(3));
     assert_eq!(agent.snapshots(), 2);
     let told = text(&agent.run(&verify));
     assert!(told.contains("snapshot 1 was restored and compared"), "{told}");
