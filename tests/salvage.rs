@@ -181,3 +181,21 @@ fn of_a_pack_that_is_damaged_only_what_is_damaged_is_looked_for_elsewhere() {
     let differences = same_database(&site.server, "blog", "salvaged").unwrap_err();
     assert!(differences.len() == 1 && differences[0].subject == "table wp_posts", "{differences:?}");
 }
+
+#[test]
+fn of_a_database_whose_first_pack_is_lost_the_rest_comes_back() {
+    let site = Site::new(false);
+    site.agent.snapshot();
+    // The full one: it was the first.
+    let first = site.packs("1").into_iter().max_by_key(|pack| fs::metadata(pack).unwrap().len()).unwrap();
+    fs::remove_file(first).unwrap();
+    let (_, salvaged) = site.restore("salvaged", &["--salvage"]);
+    let told = text(&salvaged);
+    assert_eq!(salvaged.status.code(), Some(65), "{told}");
+    // With a table go its trigger, and the view that is made of it.
+    for lost in ["character set", "wp_links", "wp_options", "wp_before"] {
+        assert!(told.contains(lost), "{lost:?} not in {told}");
+    }
+    assert_eq!(site.server.client("SELECT COUNT(*), MAX(v) FROM salvaged.wp_users").trim(), "3\tone");
+    assert!(site.server.try_client("SELECT * FROM salvaged.wp_options").is_err());
+}

@@ -40,5 +40,6 @@ pub use fingerprint::Fingerprint;
 pub use framing::{Statements, statements};
 pub use load::{DEFAULT_CONNECTIONS, Existing, LoadOptions, Loaded, Loader, Names, drop_schema};
 pub use object_sql::{Definer, table_of_trigger, with_definer};
+pub use script::{default_session, default_session_end};
 pub use swap::{Swap, Swapped};
 pub use vendor::{Adapted, Adapter, Maker, Uncarried, Vendor};

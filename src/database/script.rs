@@ -41,6 +41,16 @@ pub(super) fn session(schema_charset: &[u8], schema_collation: &[u8]) -> Vec<u8>
     frame(&[save.as_bytes(), ROWS_CHARSET.as_bytes(), MODE.as_bytes(), checks.as_bytes(), &alter])
 }
 
+/// The first chunk of a database whose own is lost.
+pub fn default_session() -> Vec<u8> {
+    session(b"utf8mb4", b"utf8mb4_unicode_520_ci")
+}
+
+/// Its last chunk.
+pub fn default_session_end() -> Vec<u8> {
+    session_end()
+}
+
 /// The last chunk: gives the session its settings back.
 pub(super) fn session_end() -> Vec<u8> {
     frame(&[

@@ -19,13 +19,11 @@ use super::manifest::PackInfo;
 use super::pack::{FRAME_LIMIT, frame_limit, slice};
 use super::salvage::Salvage;
 use super::seal::{Keys, Opener};
-use super::source::{PackSource, StoredFrame};
+use super::source::{PackSource, StoredFrame, WHOLE_LIMIT};
 use crate::storage::Store;
 
 /// Decompressed frames kept in memory.
 const FRAMES_KEPT: usize = 4;
-/// A pack larger than this (one large row) is never kept whole.
-const WHOLE_LIMIT: u64 = 32 << 20;
 
 type FrameKey = (PackName, u64);
 

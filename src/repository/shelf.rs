@@ -17,11 +17,8 @@ use super::manifest::PackInfo;
 use super::pack::{FRAME_LIMIT, frame_limit, slice};
 use super::salvage::Salvage;
 use super::seal::{Keys, Opener};
-use super::source::{PackSource, StoredFrame};
+use super::source::{PackSource, StoredFrame, WHOLE_LIMIT};
 use crate::storage::Store;
-
-/// A pack larger than this (one large row) is never kept whole.
-const WHOLE_LIMIT: u64 = 32 << 20;
 
 /// Decompressed frames that each reader keeps.
 const FRAMES_KEPT: usize = 3;

@@ -18,6 +18,8 @@ use crate::storage::{Store, StoreError, StoreErrorKind};
 
 /// Read of a pack's end at first: most tables of contents are shorter.
 const END: u64 = 128 << 10;
+/// A pack larger than this (one large row) is never kept whole.
+pub(super) const WHOLE_LIMIT: u64 = 32 << 20;
 /// Headers of sealed packs that are kept: some hundred bytes each.
 const HEADERS_KEPT: usize = 4096;
 

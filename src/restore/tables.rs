@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::selection::{Chosen, Selection};
 use super::{RestoreError, expect};
-use crate::database::{Names, table_of_trigger};
+use crate::database::{Names, default_session, default_session_end, table_of_trigger};
 use crate::progress::{Event, Progress};
 use crate::repository::byte_text::ByteText;
 use crate::repository::entry::{ChunkRef, TableEntry, TableItem};
@@ -69,7 +69,11 @@ impl TablesLost {
     }
 
     fn add(&mut self, entry: &TableEntry) {
-        self.names.insert(entry.name.clone());
+        match entry.item {
+            TableItem::Session => self.names.insert("the database's own character set: it is utf8mb4 now".into()),
+            TableItem::SessionEnd => false,
+            _ => self.names.insert(entry.name.clone()),
+        };
         self.sql_bytes = self.sql_bytes.saturating_add(entry.chunk.size);
         match entry.item {
             TableItem::Rows => self.rows = self.rows.saturating_add(entry.rows.unwrap_or(0)),
@@ -175,11 +179,15 @@ impl<'a> Tables<'a> {
             self.seen.lost.add(&entry);
             return Ok(None);
         }
-        let session = matches!(entry.item, TableItem::Session | TableItem::SessionEnd);
         let sql = match self.chunks.read(&entry.chunk).await {
-            Err(error) if self.salvaging && !session && error.is_loss() => {
+            Err(error) if self.salvaging && error.is_loss() => {
                 self.seen.lost.add(&entry);
-                return Ok(None);
+                // Nothing could be loaded without the settings, which are always the same but for the database's character set.
+                match entry.item {
+                    TableItem::Session => return Ok(Some(entry.with_chunk(default_session().into()).0)),
+                    TableItem::SessionEnd => return Ok(Some(entry.with_chunk(default_session_end().into()).0)),
+                    _ => return Ok(None),
+                }
             }
             read => read?,
         };
