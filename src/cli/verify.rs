@@ -60,7 +60,14 @@ pub(super) async fn run(settings: &Settings, args: &VerifyArgs, out: &mut Output
         tell(&report, out);
     }
     // What was found of the structure is told all the same.
-    trial?;
+    match trial {
+        // What is wrong in the store matters more than what is left behind here.
+        Err(error) if !report.is_fine() => {
+            out.note(render(&error));
+            return Ok(Exit::Data);
+        }
+        trial => trial?,
+    }
     match (report.is_fine(), report.snapshots) {
         (true, 0) => Err(Failure::new(
             Exit::NoInput,

@@ -125,12 +125,20 @@ impl ChunkReader {
         if let Some((_, pack)) = self.whole.as_ref().filter(|(name, _)| *name == chunk.pack) {
             return self.packs.cut(info, pack, chunk.frame);
         }
-        if info.live < info.size / 2 || info.size > WHOLE_LIMIT {
+        let broken = self.salvage.as_ref().is_some_and(|salvage| salvage.is_broken(&chunk.pack));
+        if info.live < info.size / 2 || info.size > WHOLE_LIMIT || broken {
             return self.packs.fetch(info, chunk.frame).await;
         }
         // The one before goes first: only one is in memory.
         self.whole = None;
-        let pack = self.packs.whole(info).await?;
+        let pack = match (self.packs.whole(info).await, &self.salvage) {
+            // The store itself knows that it is damaged, and doesn't give it whole.
+            (Err(error), Some(salvage)) if error.is_loss() => {
+                salvage.note_broken(chunk.pack);
+                return self.packs.fetch(info, chunk.frame).await;
+            }
+            (pack, _) => pack?,
+        };
         let bytes = pack.clone();
         let name = tokio::task::spawn_blocking(move || PackName::of(&bytes)).await.map_err(|_| RepositoryError::Task)?;
         // Of a pack that is damaged, what isn't is good: each chunk is hashed.

@@ -1,8 +1,8 @@
 //! Chunks of packs that are lost or damaged, from other packs of the site (`restore --salvage`): what was sent again since is in newer snapshots' packs.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Mutex;
@@ -32,6 +32,8 @@ pub struct Salvage {
     dir: PathBuf,
     cancel: CancellationToken,
     search: Mutex<Search>,
+    /// Packs that the store doesn't give whole.
+    broken: std::sync::Mutex<HashSet<PackName>>,
 }
 
 struct Search {
@@ -39,8 +41,8 @@ struct Search {
     unread: Vec<PackName>,
     /// The first place of each chunk in those that were; a few bytes a chunk in memory.
     places: ChunkTable<DraftPlace>,
-    /// Packs in which a chunk was bad: they are searched after all others.
-    bad: HashSet<PackName>,
+    /// Frames in which a chunk was bad, by pack and offset: they are no place.
+    bad: HashSet<(PackName, u64)>,
     codec: Codec,
     opener: Opener,
 }
@@ -61,7 +63,9 @@ impl Salvage {
     ) -> Result<Self, RepositoryError> {
         let mut seen: HashSet<PackName> = manifest.packs.iter().map(|pack| pack.name).collect();
         let (mut newer, mut older) = (Vec::new(), Vec::new());
-        let (mut infos, mut sealed) = (HashMap::new(), BTreeMap::new());
+        // Its own are asked last: what came back after it had gone is in two of them.
+        let mut infos: HashMap<_, _> = manifest.packs.iter().map(|pack| (pack.name, pack.clone())).collect();
+        let mut sealed = manifest.sealed.clone();
         for found in snapshots::list(store.as_ref(), layout, None).await? {
             if found.key.id == manifest.id {
                 continue;
@@ -83,7 +87,8 @@ impl Salvage {
         }
         // What is read first stands last: the packs of the next snapshot, which sent again what the store had lost.
         newer.reverse();
-        let order: Vec<_> = older.into_iter().chain(newer).collect();
+        let own = manifest.packs.iter().map(|pack| pack.name);
+        let order: Vec<_> = own.chain(older).chain(newer).collect();
         let mut packs = PackSource::of(Arc::clone(store), layout.clone(), infos);
         packs.set_keys(Keys::of_sets(identities, sealed));
         let search = Search {
@@ -93,7 +98,17 @@ impl Salvage {
             codec: Codec::default(),
             opener: Opener::default(),
         };
-        Ok(Self { packs, order, dir: dir.to_owned(), cancel, search: Mutex::new(search) })
+        Ok(Self { packs, order, dir: dir.to_owned(), cancel, search: Mutex::new(search), broken: Default::default() })
+    }
+
+    /// Whether the store doesn't give this pack whole: what it holds is then asked for frame by frame.
+    pub(super) fn is_broken(&self, pack: &PackName) -> bool {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).contains(pack)
+    }
+
+    /// Takes note of a pack that the store doesn't give whole.
+    pub(super) fn note_broken(&self, pack: PackName) {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).insert(pack);
     }
 
     /// A chunk's content, whose hash is its id, from another pack than its own; `None` when none at hand has it.
@@ -108,13 +123,12 @@ impl Salvage {
             }
             if let Some(DraftPlace::Stored(place)) = search.places.get(&chunk.id)? {
                 let content = passed_over(self.content(&mut search, chunk, place).await)?;
-                if content.is_some() || !search.bad.insert(place.pack) {
+                if content.is_some() || !search.bad.insert((place.pack, place.frame.0)) {
                     return Ok(content);
                 }
-                // Another pack may have it, too: those that are bad are asked last from now on.
+                // Another pack may have it, too: the tables of contents are read again, without that frame.
                 search.places = ChunkTable::new(&self.dir)?;
-                let (bad, good): (Vec<_>, Vec<_>) = self.order.iter().copied().partition(|pack| search.bad.contains(pack));
-                search.unread = bad.into_iter().chain(good).collect();
+                search.unread.clone_from(&self.order);
             }
             let Some(pack) = search.unread.pop() else { return Ok(None) };
             passed_over(self.take_in(&mut search, &pack).await)?;
@@ -124,11 +138,11 @@ impl Salvage {
     /// Reads a pack's table of contents.
     async fn take_in(&self, search: &mut Search, pack: &PackName) -> Result<(), RepositoryError> {
         let Some(info) = self.packs.get(pack) else { return Ok(()) };
-        let Search { places, codec, opener, .. } = search;
+        let Search { places, bad, codec, opener, .. } = search;
         let toc = self.packs.contents(info, codec, opener).await?;
         block_in_place(|| {
             for (id, _, frame, at) in toc.chunks {
-                if let Some(&frame) = toc.frames.get(frame as usize) {
+                if let Some(&frame) = toc.frames.get(frame as usize).filter(|frame| !bad.contains(&(*pack, frame.0))) {
                     places.insert(&id, &DraftPlace::Stored(Place { pack: *pack, frame, at }))?;
                 }
             }

@@ -73,12 +73,19 @@ impl PackShelf {
     /// The frame as it is stored.
     async fn stored(&self, chunk: &ChunkRef, whole: bool) -> Result<StoredFrame, RepositoryError> {
         let info = self.packs.info(chunk)?;
-        let Some(slot) = self.slot(chunk.pack, whole && info.size <= WHOLE_LIMIT) else {
+        let broken = self.salvage.as_ref().is_some_and(|salvage| salvage.is_broken(&chunk.pack));
+        let Some(slot) = self.slot(chunk.pack, whole && info.size <= WHOLE_LIMIT).filter(|_| !broken) else {
             return self.packs.fetch(info, chunk.frame).await;
         };
         // Its own hash isn't looked at: that of each chunk is.
-        let pack = slot.get_or_try_init(|| self.packs.whole(info)).await?;
-        self.packs.cut(info, pack, chunk.frame)
+        match (slot.get_or_try_init(|| self.packs.whole(info)).await, &self.salvage) {
+            // The store itself knows that it is damaged, and doesn't give it whole.
+            (Err(error), Some(salvage)) if error.is_loss() => {
+                salvage.note_broken(chunk.pack);
+                self.packs.fetch(info, chunk.frame).await
+            }
+            (pack, _) => self.packs.cut(info, pack?, chunk.frame),
+        }
     }
 }
 

@@ -58,7 +58,7 @@ fn not_tables(item: TableItem) -> bool {
 impl Restore {
     fn tables<'a>(&'a mut self, selection: &'a Selection) -> Tables<'a> {
         let readers = (&mut self.chunks, &mut self.lists);
-        Tables::new(&self.manifest, readers, &self.progress, &self.cancel, selection, &self.undefined)
+        Tables::new(&self.manifest, readers, &self.progress, &self.cancel, selection, &self.gone)
     }
 
     /// Whether the snapshot has what is selected, and this account's server can be reached: before anything is touched.
@@ -142,7 +142,7 @@ impl Restore {
         selection: &Selection,
     ) -> Result<(TablesRestored, Loaded), RestoreError> {
         let mut loader = swap.loader().await?;
-        let tables = match self.feed(&mut loader, crossing, selection, everything, &mut |_| ()).await {
+        let mut tables = match self.feed(&mut loader, crossing, selection, everything, &mut |_| ()).await {
             Ok(tables) => tables,
             Err(error) => {
                 loader.abandon().await;
@@ -153,7 +153,10 @@ impl Restore {
         // Read again rather than kept: there may be any number of them.
         let mut loader = swap.objects_loader().await?;
         match self.feed(&mut loader, crossing, selection, not_tables, &mut |_| ()).await {
-            Ok(_) => Ok((tables, loader.finish().await?)),
+            Ok(again) => {
+                tables.lost.names.extend(again.lost.names);
+                Ok((tables, loader.finish().await?))
+            }
             Err(error) => {
                 loader.abandon().await;
                 Err(error)
@@ -180,7 +183,8 @@ impl Restore {
         }
         let tables = tables.account()?;
         // What is made of them later isn't, either.
-        self.undefined.extend(tables.lost.undefined.iter().cloned());
+        self.gone.undefined.extend(tables.lost.undefined.iter().cloned());
+        self.gone.objects.extend(tables.lost.objects.iter().cloned());
         Ok(tables)
     }
 

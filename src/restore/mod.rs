@@ -15,7 +15,6 @@ mod spares;
 mod tables;
 mod trial;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -32,7 +31,6 @@ pub use trial::{Scratch, TrialEnded, verify_by_trial};
 
 use crate::config::{Identities, PublicKey, TrustedKeys};
 use crate::progress::{Event, Phase, Progress};
-use crate::repository::byte_text::ByteText;
 use crate::repository::layout::Layout;
 use crate::repository::manifest::Manifest;
 use crate::repository::reader::ChunkReader;
@@ -55,8 +53,8 @@ pub struct Restore {
     lists: ChunkReader,
     keys: Keys,
     salvage: Option<Arc<Salvage>>,
-    /// Tables whose definitions are lost, as far as they were read.
-    undefined: BTreeSet<ByteText>,
+    /// What is lost of the database, as far as it was read.
+    gone: TablesLost,
     progress: Arc<dyn Progress>,
     cancel: CancellationToken,
 }
@@ -93,7 +91,7 @@ impl Restore {
             lists,
             keys: Keys::default(),
             salvage: None,
-            undefined: BTreeSet::new(),
+            gone: TablesLost::default(),
             progress,
             cancel,
         })

@@ -46,6 +46,8 @@ pub struct TablesLost {
     pub names: BTreeSet<ByteText>,
     /// Those of the tables that are not there: their definition is lost.
     pub(super) undefined: BTreeSet<ByteText>,
+    /// Views, sequences, functions and procedures that are not there.
+    pub(super) objects: BTreeSet<ByteText>,
     tables: u64,
     sql_bytes: u64,
 }
@@ -60,8 +62,8 @@ impl TablesLost {
     fn has_what(&self, entry: &TableEntry, sql: &[u8]) -> bool {
         match entry.item {
             TableItem::Trigger => table_of_trigger(sql).is_some_and(|table| self.undefined.contains(&table)),
-            TableItem::View => self.undefined.iter().any(|table| {
-                let quoted = [b"`", table.as_bytes(), b"`"].concat();
+            TableItem::View => self.undefined.iter().chain(&self.objects).any(|name| {
+                let quoted = [b"`", name.as_bytes(), b"`"].concat();
                 memchr::memmem::find(sql, &quoted).is_some()
             }),
             _ => false,
@@ -80,6 +82,9 @@ impl TablesLost {
             TableItem::Table => {
                 self.undefined.insert(entry.name.clone());
                 self.tables += 1;
+            }
+            TableItem::ViewStub | TableItem::View | TableItem::Sequence | TableItem::Routine => {
+                self.objects.insert(entry.name.clone());
             }
             _ => {}
         }
@@ -136,10 +141,10 @@ impl<'a> Tables<'a> {
         progress: &'a Arc<dyn Progress>,
         cancel: &'a CancellationToken,
         selection: &'a Selection,
-        undefined: &BTreeSet<ByteText>,
+        gone: &TablesLost,
     ) -> Self {
         let pieces = manifest.tables.iter().cloned().collect();
-        let lost = TablesLost { undefined: undefined.clone(), ..TablesLost::default() };
+        let lost = TablesLost { undefined: gone.undefined.clone(), objects: gone.objects.clone(), ..TablesLost::default() };
         let (lines, seen) = (LineBuffer::new("the list of tables"), TablesRestored { lost, ..TablesRestored::default() });
         let salvaging = chunks.is_salvaging();
         Self { manifest, chunks, lists, progress, cancel, selection, salvaging, pieces, lines, seen }
@@ -181,7 +186,13 @@ impl<'a> Tables<'a> {
         }
         let sql = match self.chunks.read(&entry.chunk).await {
             Err(error) if self.salvaging && error.is_loss() => {
-                self.seen.lost.add(&entry);
+                let session = matches!(entry.item, TableItem::Session | TableItem::SessionEnd);
+                // A selection leaves the database's own settings as they are.
+                if !session || self.selection.is_all() {
+                    self.seen.lost.add(&entry);
+                } else {
+                    self.seen.lost.sql_bytes = self.seen.lost.sql_bytes.saturating_add(entry.chunk.size);
+                }
                 // Nothing could be loaded without the settings, which are always the same but for the database's character set.
                 match entry.item {
                     TableItem::Session => return Ok(Some(entry.with_chunk(default_session().into()).0)),

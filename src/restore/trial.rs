@@ -71,7 +71,9 @@ pub async fn verify_by_trial(
     let site = layout.site().clone();
     let mut report = verify.run().await?;
     // What comes now may take hours, and may not be possible here: what is known by now is kept first.
-    let mut kept = record.clone().keep(&report, state, &site);
+    let structure = Report { level: Level::Structure.name().to_owned(), ..report.clone() };
+    let mut kept = record.clone().keep(&structure, state, &site);
+    let mut tried_it = false;
     let trial = async {
         if report.snapshots == 0 {
             return Ok(());
@@ -86,6 +88,7 @@ pub async fn verify_by_trial(
         let place = Place::make(scratch, &site, &cancel).await?;
         let tried = restore.try_in(&place, scratch).await;
         let removed = place.remove(scratch).await;
+        tried_it = tried.as_ref().map_or_else(is_of_the_snapshot, |_| true);
         match tried {
             Ok((tried, differences)) => {
                 let snapshots = Some((tried.seq, tried.seq));
@@ -108,7 +111,7 @@ pub async fn verify_by_trial(
         removed
     };
     let trial = trial.await;
-    if trial.is_ok() {
+    if tried_it {
         kept = record.keep(&report, state, &site);
     }
     Ok(TrialEnded { report, kept: kept.map_err(RestoreError::from), trial })
