@@ -155,6 +155,6 @@ fn words(error: &(dyn Error + 'static)) -> String {
 }
 
 /// What a server said, fit for a terminal and a log line.
-fn harmless(text: &str) -> String {
+pub(super) fn harmless(text: &str) -> String {
     text.chars().take(500).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
