@@ -65,6 +65,15 @@ impl Site {
         assert!(text(&run).contains("pack-missing"), "{}", text(&run));
     }
 
+    /// The first snapshot comes back whole, and is what the site still is.
+    #[track_caller]
+    fn is_salvaged(&self) {
+        let (target, salvaged) = self.restore("salvaged", &["--salvage"]);
+        assert!(salvaged.status.success(), "sealed: {}\n{}", !self.unlock.is_empty(), text(&salvaged));
+        same_tree(self.content.path(), &target).unwrap();
+        same_database(&self.server, "blog", "salvaged").unwrap();
+    }
+
     fn restore(&self, name: &str, more: &[&str]) -> (PathBuf, std::process::Output) {
         let target = self.agent.path(name);
         let mut args = vec!["restore", "1", "--files", target.to_str().unwrap(), "--database", name, "--user", "root"];
@@ -84,10 +93,7 @@ fn an_older_snapshot_is_whole_again_by_what_was_sent_since() {
 
         let (_, without) = site.restore("without", &[]);
         assert_eq!(without.status.code(), Some(65), "{}", text(&without));
-        let (target, salvaged) = site.restore("salvaged", &["--salvage"]);
-        assert!(salvaged.status.success(), "sealed: {sealed}\n{}", text(&salvaged));
-        same_tree(site.content.path(), &target).unwrap();
-        same_database(&site.server, "blog", "salvaged").unwrap();
+        site.is_salvaged();
     }
 }
 
@@ -160,10 +166,7 @@ fn a_second_copy_that_is_bad_does_not_hide_a_third() {
     assert_eq!(found.status.code(), Some(65), "{}", text(&found));
     let run = site.agent.run(&["run-now", "--foreground"]);
     assert_eq!(run.status.code(), Some(3), "{}", text(&run));
-    let (target, salvaged) = site.restore("salvaged", &["--salvage"]);
-    assert!(salvaged.status.success(), "{}", text(&salvaged));
-    same_tree(site.content.path(), &target).unwrap();
-    same_database(&site.server, "blog", "salvaged").unwrap();
+    site.is_salvaged();
 }
 
 #[test]

@@ -250,6 +250,13 @@ impl Default for DumpSettings {
     }
 }
 
+impl DatabaseSettings {
+    /// The same server by another account.
+    pub fn by(self, user: String, password: Secret) -> Self {
+        Self { user, password, ..self }
+    }
+}
+
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {

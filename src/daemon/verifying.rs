@@ -62,10 +62,11 @@ impl Verifier for StoreVerifier {
             cancel: cancel.clone(),
         };
         let (report, kept) = if level == Level::Restore {
-            let mut database = site.database.clone();
-            if let Some((user, password)) = trial.account {
-                (database.user, database.password) = (user, password);
-            }
+            let database = site.database.clone();
+            let database = match trial.account {
+                Some((user, password)) => database.by(user, password),
+                None => database,
+            };
             let dir = trial.scratch.unwrap_or_else(|| self.state.clone());
             let scratch = Scratch { dir, database, connections: DEFAULT_CONNECTIONS };
             let TrialEnded { report, kept, trial } = verify_by_trial(verify, &scratch, &self.state, Arc::new(Silent)).await?;

@@ -7,6 +7,7 @@ use sha2::Digest as _;
 
 use super::buffers::Buffers;
 use super::codec::Codec;
+use super::entry::ChunkRef;
 use super::error::RepositoryError;
 use super::ids::{ChunkId, PackName, RunId};
 use super::manifest::PackInfo;
@@ -244,6 +245,17 @@ fn read_back(codec: &mut Codec, stored: &[u8], toc: &Toc) -> Result<(), Reposito
 /// The most plain bytes of a frame with a chunk of this size: one of several chunks is within the limit; one larger holds this chunk alone.
 pub(crate) fn frame_limit(chunk: u64) -> u64 {
     (FRAME_LIMIT as u64).max(chunk.saturating_add(4 << 10))
+}
+
+/// A chunk's content in its decompressed frame, whose hash is its id.
+pub(super) fn content<'p>(plain: &'p [u8], chunk: &ChunkRef) -> Result<&'p [u8], RepositoryError> {
+    let damaged = |detail| RepositoryError::damaged(format!("pack {}", chunk.pack), detail);
+    let content =
+        slice(plain, chunk.at, chunk.size).ok_or_else(|| damaged(format!("chunk {} is out of its frame's bounds", chunk.id)))?;
+    if ChunkId::of(content) != chunk.id {
+        return Err(damaged(format!("the content of chunk {} is not what it should be", chunk.id)));
+    }
+    Ok(content)
 }
 
 pub(crate) fn slice(bytes: &[u8], offset: u64, length: u64) -> Option<&[u8]> {

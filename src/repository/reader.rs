@@ -12,11 +12,11 @@ use bytes::Bytes;
 use super::codec::Codec;
 use super::entry::ChunkRef;
 use super::error::RepositoryError;
-use super::ids::{ChunkId, PackName};
+use super::ids::PackName;
 use super::layout::Layout;
 use super::list::LARGEST_PIECE;
 use super::manifest::PackInfo;
-use super::pack::{FRAME_LIMIT, frame_limit, slice};
+use super::pack::{FRAME_LIMIT, content, frame_limit};
 use super::salvage::Salvage;
 use super::seal::{Keys, Opener};
 use super::source::{PackSource, StoredFrame, WHOLE_LIMIT};
@@ -70,13 +70,8 @@ impl ChunkReader {
     }
 
     async fn read_in_place(&mut self, chunk: &ChunkRef) -> Result<Bytes, RepositoryError> {
-        let what = || format!("pack {}", chunk.pack);
         let frame = self.frame(chunk).await?;
-        let content = slice(&frame, chunk.at, chunk.size)
-            .ok_or_else(|| RepositoryError::damaged(what(), format!("chunk {} is out of its frame's bounds", chunk.id)))?;
-        if ChunkId::of(content) != chunk.id {
-            return Err(RepositoryError::damaged(what(), format!("the content of chunk {} is not what it should be", chunk.id)));
-        }
+        let content = content(&frame, chunk)?;
         Ok(frame.slice_ref(content))
     }
 

@@ -14,10 +14,10 @@ use super::codec::Codec;
 use super::draft::DraftPlace;
 use super::entry::{ChunkRef, Place};
 use super::error::RepositoryError;
-use super::ids::{ChunkId, PackName};
+use super::ids::PackName;
 use super::layout::Layout;
 use super::manifest::Manifest;
-use super::pack::{frame_limit, slice};
+use super::pack::{content, frame_limit};
 use super::seal::{Keys, Opener};
 use super::source::PackSource;
 use super::{sign, snapshots};
@@ -159,10 +159,7 @@ impl Salvage {
         block_in_place(|| {
             let frame = stored.open(self.packs.keys(), &mut search.opener)?;
             let plain = search.codec.decompress(&frame, frame_limit(chunk.size)).map_err(damaged)?;
-            let content = slice(&plain, at, chunk.size).filter(|content| ChunkId::of(content) == chunk.id);
-            content
-                .map(Bytes::copy_from_slice)
-                .ok_or_else(|| damaged("a chunk is not what its table of contents says".to_owned()))
+            content(&plain, &there).map(Bytes::copy_from_slice)
         })
     }
 }

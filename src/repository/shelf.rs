@@ -11,10 +11,10 @@ use tokio::sync::OnceCell;
 use super::codec::Codec;
 use super::entry::ChunkRef;
 use super::error::RepositoryError;
-use super::ids::{ChunkId, PackName};
+use super::ids::PackName;
 use super::layout::Layout;
 use super::manifest::PackInfo;
-use super::pack::{FRAME_LIMIT, frame_limit, slice};
+use super::pack::{FRAME_LIMIT, content, frame_limit};
 use super::salvage::Salvage;
 use super::seal::{Keys, Opener};
 use super::source::{PackSource, StoredFrame, WHOLE_LIMIT};
@@ -152,12 +152,7 @@ impl<'s> ShelfReader<'s> {
                 self.keep((at, plain));
             }
         }
-        let content = slice(self.last(), chunk.at, chunk.size)
-            .ok_or_else(|| damaged(format!("chunk {} is out of its frame's bounds", chunk.id)))?;
-        if ChunkId::of(content) != chunk.id {
-            return Err(damaged(format!("the content of chunk {} is not what it should be", chunk.id)));
-        }
-        let length = content.len();
+        let length = content(self.last(), chunk)?.len();
         // As it was cut out there.
         let start = usize::try_from(chunk.at).unwrap_or_default();
         Ok(start..start + length)

@@ -90,11 +90,7 @@ impl SiteState {
             .write(true)
             .open(&path)
             .map_err(RepositoryError::state("opening", &path))?;
-        match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(RepositoryError::Held { site: site.to_string(), path }),
-            Err(error) => return Err(RepositoryError::state("locking", &path)(error.into())),
-        }
+        lock_file(&lock, site, &path)?;
         make_dir(&dir.join("snapshots"))?;
         let state = Self { dir, _lock: lock };
         state.clear_scratch()?;
@@ -209,10 +205,15 @@ pub fn hold(state: &Path, site: &SiteName) -> Result<Option<File>, RepositoryErr
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(RepositoryError::state("opening", &path)(error)),
     };
-    match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(lock)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(RepositoryError::Held { site: site.to_string(), path }),
-        Err(error) => Err(RepositoryError::state("locking", &path)(error.into())),
+    lock_file(&lock, site, &path).map(|()| Some(lock))
+}
+
+/// Locks a site's file for as long as it is open; [`RepositoryError::Held`] while another has it.
+pub(crate) fn lock_file(file: &File, site: &SiteName, path: &Path) -> Result<(), RepositoryError> {
+    match rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(RepositoryError::Held { site: site.to_string(), path: path.to_owned() }),
+        Err(error) => Err(RepositoryError::state("locking", path)(error.into())),
     }
 }
 

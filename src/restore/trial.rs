@@ -22,6 +22,7 @@ use crate::repository::byte_text::ByteText;
 use crate::repository::entry::TableItem;
 use crate::repository::layout::Layout;
 use crate::repository::manifest::SAFETY;
+use crate::repository::state::lock_file;
 use crate::repository::verify::{Fault, FaultKind, Level, Report, Tried, Verify};
 use crate::repository::{RepositoryError, random_hex, sign, snapshots};
 use crate::storage::Store;
@@ -88,9 +89,9 @@ pub async fn verify_by_trial(
         let place = Place::make(scratch, &site, &cancel).await?;
         let tried = restore.try_in(&place, scratch).await;
         let removed = place.remove(scratch).await;
-        tried_it = tried.as_ref().map_or_else(is_of_the_snapshot, |_| true);
         match tried {
             Ok((tried, differences)) => {
+                tried_it = true;
                 let snapshots = Some((tried.seq, tried.seq));
                 for detail in differences {
                     report.fault(Fault { kind: FaultKind::Restored, object: tried.snapshot.clone(), detail, snapshots });
@@ -98,6 +99,7 @@ pub async fn verify_by_trial(
                 report.tried = Some(tried);
             }
             Err(error) if is_of_the_snapshot(&error) => {
+                tried_it = true;
                 let detail = format!("it doesn't restore: {}", render(&error));
                 report.fault(Fault { kind: FaultKind::Restored, object: key, detail, snapshots: None });
             }
@@ -163,13 +165,7 @@ impl Place {
         let lock_path = scratch.dir.join(format!("wp-backup-agent-trial-{site}.lock"));
         let state = |action| RepositoryError::state(action, &lock_path);
         let mut lock = open_lock(&lock_path).map_err(state("opening"))?;
-        match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(RepositoryError::Held { site: site.to_string(), path: lock_path }.into());
-            }
-            Err(error) => return Err(state("locking")(error.into()).into()),
-        }
+        lock_file(&lock, site, &lock_path)?;
         let mut before = String::new();
         (&mut lock).take(1024).read_to_string(&mut before).map_err(state("reading"))?;
         if is_of_a_trial(&before) {
