@@ -53,7 +53,7 @@ pub fn read(bytes: &[u8]) -> Option<(u32, Vec<(u32, u32)>)> {
     Some((owner, runs))
 }
 
-/// A whole version, and when the file was it.
+/// A whole version, and between which times the file was it.
 #[derive(Debug)]
 struct Whole {
     version: u32,
@@ -132,13 +132,14 @@ pub enum Verdict {
 }
 
 impl History {
-    /// The file is this from now on.
-    pub fn is(&mut self, version: u32, blocks: u32) {
-        self.wholes.push(Whole { version, blocks, from: Instant::now(), to: None });
+    /// The file is this now. It became so no sooner than `since`: between a change and this call any time may pass, and the file may be read.
+    pub fn is(&mut self, version: u32, blocks: u32, since: Instant) {
+        self.was();
+        self.wholes.push(Whole { version, blocks, from: since, to: None });
     }
 
-    /// The file is about to change.
-    pub fn changes(&mut self) {
+    /// The file is by now no more what it was last.
+    pub fn was(&mut self) {
         if let Some(last) = self.wholes.last_mut() {
             last.to.get_or_insert(Instant::now());
         }

@@ -1,6 +1,6 @@
 //! A site whose database is an empty schema, backed up by this process itself: what the tests of the files need.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use wp_backup_agent::backup::{RunContext, RunReport, SnapshotSummary, Trigger, run};
 use wp_backup_agent::config::{SiteName, SiteSettings};
 use wp_backup_agent::progress::{Event, Progress, Tally};
-use wp_backup_agent::repository::checkpoint;
+use wp_backup_agent::repository::checkpoint::{self, Checkpoint};
 use wp_backup_agent::repository::entry::{ChunkRef, FileEntry, Finding};
 use wp_backup_agent::repository::layout::Layout;
 use wp_backup_agent::repository::list::LineBuffer;
@@ -73,11 +73,29 @@ impl FilesSite {
 
     /// A run that is cancelled once so many bytes are in the store; it writes checkpoints all the time.
     pub fn is_broken_off(&self, content: &Path, after: u64) {
-        let (cancel, sent) = (CancellationToken::new(), AtomicU64::new(0));
+        let sent = AtomicU64::new(0);
+        self.is_broken_off_when(content, move |bytes| sent.fetch_add(bytes, Ordering::SeqCst) + bytes >= after);
+    }
+
+    /// A run that is cancelled once the newest checkpoint in the store names packs of so many bytes.
+    pub fn is_broken_off_with_a_checkpoint(&self, content: &Path, of: u64) {
+        let checkpoints = self.checkpoints();
+        self.is_broken_off_when(content, move |_| {
+            newest_checkpoint(&checkpoints).is_some_and(|newest| named_bytes(&newest) >= of)
+        });
+    }
+
+    /// The directory of the checkpoints.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.kept.path().join("blog/checkpoints")
+    }
+
+    fn is_broken_off_when(&self, content: &Path, is_enough: impl Fn(u64) -> bool + Send + Sync + 'static) {
+        let cancel = CancellationToken::new();
         let token = cancel.clone();
         let watch = move |event: &Event| {
             if let Event::Uploaded { bytes } = event {
-                if sent.fetch_add(*bytes, Ordering::SeqCst) + bytes >= after {
+                if is_enough(*bytes) {
                     token.cancel();
                 }
                 // There is at most one checkpoint a second.
@@ -209,6 +227,17 @@ pub fn settings(server: &MariaDb, content: &Path) -> SiteSettings {
         prune: None,
         verify: None,
     }
+}
+
+/// The newest checkpoint in this directory that is written to its end.
+pub fn newest_checkpoint(dir: &Path) -> Option<Checkpoint> {
+    let newest = std::fs::read_dir(dir).ok()?.map(|file| file.expect("an entry").path()).max()?;
+    Checkpoint::parse(&std::fs::read(newest).ok()?, "a checkpoint").ok()
+}
+
+/// Bytes of the packs that it names.
+pub fn named_bytes(checkpoint: &Checkpoint) -> u64 {
+    checkpoint.packs.iter().map(|pack| pack.size).sum()
 }
 
 /// A committed run.

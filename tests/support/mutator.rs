@@ -122,7 +122,7 @@ impl Mutator {
         std::fs::create_dir_all(full.parent().expect("a parent")).expect("a directory");
         std::fs::write(full, blocks(id, 1, 0..count)).expect("a file");
         let mut history = History::default();
-        history.is(1, count);
+        history.is(1, count, Instant::now());
         self.subjects.push(Subject { id, path: path.into(), history, size, place });
     }
 
@@ -189,7 +189,6 @@ impl Mutator {
         let (version, all) = history.now();
         let other = size.0 + self.random.below(u64::from(size.1 - size.0)) as u32;
         let open = || File::options().write(true).custom_flags(libc::O_NOFOLLOW).open(&path).expect("the file");
-        history.changes();
         let begun = Instant::now();
         match action {
             // In place, as a database or an archive does: here and there.
@@ -198,31 +197,33 @@ impl Mutator {
                 self.random.shuffle(&mut calls);
                 put(&open(), *id, version + 1, &calls);
                 history.wrote(Write::over(version + 1, Before::Older(version), calls, begun));
-                history.is(version + 1, all);
+                history.is(version + 1, all, begun);
             }
             // As most programs save: emptied, then written.
             1 => {
                 let (file, calls) = (open(), calls(0..other));
                 file.set_len(0).expect("truncate");
+                history.was();
                 put(&file, *id, version + 1, &calls);
                 history.wrote(Write::over(version + 1, Before::Less(0), calls, begun));
-                history.is(version + 1, other);
+                history.is(version + 1, other, begun);
             }
             2 if all < size.1 => {
                 let calls = calls(all..size.1);
                 put(&open(), *id, version, &calls);
                 history.wrote(Write::over(version, Before::Less(all), calls, begun));
-                history.is(version, size.1);
+                history.is(version, size.1, begun);
             }
             3 if all > size.0 => {
                 open().set_len(u64::from(size.0) * BLOCK as u64).expect("truncate");
-                history.is(version, size.0);
+                history.is(version, size.0, begun);
             }
             // As careful programs save: beside it, then in its place.
             _ => {
                 std::fs::write(&temporary, blocks(*id, version + 1, 0..other)).expect("a file");
+                let begun = Instant::now();
                 std::fs::rename(&temporary, &path).expect("rename");
-                history.is(version + 1, other);
+                history.is(version + 1, other, begun);
                 return 4;
             }
         }
