@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use support::agent::{Agent, Store};
+use support::agent::Agent;
 use support::bare_site::manifests_in;
 use support::compare;
-use support::mariadb::MariaDb;
-use support::small_site::{make_tables, make_tree, noise};
+use support::small_blog::SmallBlog;
+use support::small_site::noise;
 use wp_backup_agent::config::SiteName;
 use wp_backup_agent::repository::entry::{ChunkRef, FileEntry, TableEntry};
 use wp_backup_agent::repository::layout::Layout;
@@ -24,14 +24,13 @@ use wp_backup_agent::repository::reader::ChunkReader;
 use wp_backup_agent::storage::LocalStore;
 
 const DAMAGE: [&str; 7] = ["flip", "truncate", "zero", "delete", "swap", "replay", "duplicate"];
-const OBJECTS: [&str; 6] = ["pack", "manifest", "list chunk", "file chunk", "table chunk", "prune note"];
+const OBJECTS: [&str; 7] = ["pack", "manifest", "list chunk", "file chunk", "table chunk", "prune note", "receipt"];
 const TABLE: &str = "docs/VERIFY.md";
 const BEGIN: &str = "<!-- damage -->\n";
 const END: &str = "<!-- /damage -->";
 
 struct Bench {
-    dir: tempfile::TempDir,
-    server: MariaDb,
+    blog: SmallBlog,
     agent: Agent,
     /// The SQL of snapshots 3 and 4, and their trees.
     sql: [Vec<u8>; 2],
@@ -43,24 +42,24 @@ fn copy(from: &Path, to: &Path) {
 }
 
 impl Bench {
-    /// Four snapshots, of which two prunes have dropped two.
+    /// Four snapshots, of which two prunes have dropped two; a standby has left two receipts.
     fn new() -> Self {
-        let (dir, server) = (tempfile::tempdir().unwrap(), MariaDb::start());
-        let (content, store) = (dir.path().join("content"), dir.path().join("store"));
-        fs::create_dir_all(&content).unwrap();
-        fs::create_dir(&store).unwrap();
-        make_tables(&server, "blog");
-        make_tree(&content);
-        let agent = Agent::new(&server, "blog", &content, &Store::Local(&store));
-        let mut bench = Self { dir, server, agent, sql: Default::default() };
+        let blog = SmallBlog::new();
+        let (agent, standby, content) = (blog.machine(), blog.machine(), blog.content());
+        let mut bench = Self { blog, agent, sql: Default::default() };
         for n in 1..=4 {
-            fs::write(content.join(format!("uploads/{n}.bin")), noise(300_000, n)).unwrap();
-            bench.server.client(&format!("UPDATE blog.wp_posts SET post_title = 'In snapshot {n}' WHERE ID = {n}"));
+            bench.blog.write(&format!("uploads/{n}.bin"), &noise(300_000, n));
+            bench.blog.server.client(&format!("UPDATE blog.wp_posts SET post_title = 'In snapshot {n}' WHERE ID = {n}"));
             bench.agent.snapshot();
             if n > 2 {
                 copy(&content, &bench.path(&format!("content-{n}")));
                 bench.agent.ok(&["prune", "--keep-last", "2"]);
             }
+        }
+        for _ in 0..2 {
+            standby.ok(&["verify", "--receipt", "standby-1"]);
+            // Their names hold whole seconds.
+            std::thread::sleep(std::time::Duration::from_millis(1100));
         }
         bench.sql = ["3", "4"].map(|n| bench.agent.run(&["restore", n, "--sql"]).stdout);
         // What it saw is remembered.
@@ -71,7 +70,7 @@ impl Bench {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.blog.path(name)
     }
 
     fn make_whole(&self) {
@@ -91,8 +90,7 @@ impl Bench {
     }
 
     fn notes(&self) -> Vec<PathBuf> {
-        let mut notes: Vec<_> =
-            fs::read_dir(self.path("store/blog/pruned")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut notes = files_in(&self.path("store/blog/pruned"));
         // The last explains why the parent of the oldest snapshot is gone.
         notes.sort_by_key(|note| fs::read_to_string(note).unwrap().contains("/0000000002-"));
         notes
@@ -136,12 +134,8 @@ impl Bench {
                 let name = path.file_name().unwrap().to_str().unwrap();
                 whole(what, &path, &older_path, &path.with_file_name(name.replacen("0000000004", "0000000005", 1)));
             }
-            "prune note" => {
-                let notes = self.notes();
-                let name = notes[1].file_name().unwrap().to_str().unwrap().replace(".json", "");
-                let another_name = notes[1].with_file_name(format!("{}{}.json", &name[..name.len() - 4], "abcd"));
-                whole(what, &notes[1], &notes[0], &another_name);
-            }
+            "prune note" => named_by_time(what, &self.notes()),
+            "receipt" => named_by_time(what, &files_in(&self.path("store/blog/standbys/standby-1"))),
             "list chunk" => inside(what, part(list)),
             "file chunk" => inside(what, part(file)),
             "table chunk" => inside(what, part(table)),
@@ -200,6 +194,20 @@ impl Bench {
         assert!(heals, "{what} of {object}: the next snapshot is not whole");
         format!("{}; {still}", found.unwrap_or("–"))
     }
+}
+
+fn files_in(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// Damage to the second of two objects of which the name is a time and an id.
+fn named_by_time(what: &str, objects: &[PathBuf]) {
+    let [older, object] = objects else { panic!("{objects:?}") };
+    let name = object.file_stem().unwrap().to_str().unwrap();
+    let another_name = object.with_file_name(format!("{}abcd.json", &name[..name.len() - 4]));
+    whole(what, object, older, &another_name);
 }
 
 /// Damage to a whole object. `other` is one of the same kind.

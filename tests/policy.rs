@@ -119,7 +119,7 @@ fn cases() -> Vec<Case> {
         never("deleting", &[Writer, Locking, Reader], of_object("s3:DeleteObject", PACK)),
         never("deleting versions", &PEOPLE, of_object("s3:DeleteObjectVersion", PACK)),
         never("deleting tags of versions", &PEOPLE, of_object("s3:DeleteObjectVersionTagging", PACK)),
-        cannot("deleting receipts", &[Pruner], of_object("s3:DeleteObject", "blog/standbys/east/x.json")),
+        cannot("deleting what was accepted", &[Pruner], of_object("s3:DeleteObject", "blog/accepted/x.json")),
         cannot("deleting of another site", &[Pruner], of_object("s3:DeleteObject", "shop/packs/ab/x.tar.zst")),
         can("locks of 30 days", &[Locking], of_object("s3:PutObjectRetention", PACK).with(DAYS, "30").with(MODE, "GOVERNANCE")),
         can(
@@ -145,7 +145,7 @@ fn cases() -> Vec<Case> {
         can("the bucket lets create", &[Bucket], creation(PACK)),
         can("the bucket lets prune", &[Bucket], of_object("s3:DeleteObject", PACK)),
     ];
-    for place in ["packs", "snapshots", "checkpoints", "pruned"] {
+    for place in ["packs", "snapshots", "checkpoints", "pruned", "standbys/east"] {
         let name = "deleting what a prune does";
         cases.push(can(name, &[Pruner], of_object("s3:DeleteObject", &format!("blog/{place}/x"))));
     }

@@ -11,35 +11,27 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use support::agent::{Agent, Store, text};
 use support::bare_site::manifests_in;
-use support::mariadb::MariaDb;
-use support::small_site::{make_tables, make_tree, noise};
+use support::small_blog::{SmallBlog, public_key};
+use support::small_site::noise;
 
 struct Bench {
-    dir: tempfile::TempDir,
-    _server: MariaDb,
-    socket: PathBuf,
+    blog: SmallBlog,
     agent: Agent,
 }
 
 impl Bench {
     fn new() -> Self {
-        let (dir, server) = (tempfile::tempdir().unwrap(), MariaDb::start());
-        let (content, store) = (dir.path().join("content"), dir.path().join("store"));
-        fs::create_dir(&content).unwrap();
-        make_tree(&content);
-        fs::create_dir(&store).unwrap();
-        make_tables(&server, "blog");
-        let agent = Agent::new(&server, "blog", &content, &Store::Local(&store));
-        let socket = server.socket();
-        Self { dir, _server: server, socket, agent }
+        let blog = SmallBlog::new();
+        let agent = blog.machine();
+        Self { blog, agent }
     }
 
     fn store(&self) -> PathBuf {
-        self.dir.path().join("store")
+        self.blog.store()
     }
 
     fn snapshot(&self, n: u64) {
-        fs::write(self.dir.path().join("content/uploads/a.bin"), noise(10_000, n)).unwrap();
+        self.blog.write("uploads/a.bin", &noise(10_000, n));
         self.agent.snapshot();
     }
 
@@ -48,15 +40,11 @@ impl Bench {
     }
 
     fn key(&self) -> String {
-        let key = fs::read_to_string(self.agent.path("state/signing-key")).unwrap();
-        key.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap().to_owned()
+        public_key(&self.agent)
     }
 
     fn trust(&self, keys: &[&str]) {
-        self.agent.configure(&self.socket, &Store::Local(&self.store()), "", "");
-        let config = self.agent.path("config.toml");
-        let text = fs::read_to_string(&config).unwrap();
-        fs::write(config, format!("[trust]\nkeys = {keys:?}\n{text}")).unwrap();
+        self.blog.trust(&self.agent, keys);
     }
 
     fn restore(&self, snapshot: &str) -> Output {
@@ -217,7 +205,7 @@ fn a_lost_key_makes_a_full_snapshot_and_readers_must_be_told() {
     assert_eq!(bench.kinds(), [""; 0]);
 
     // Where they aren't, the run takes nothing from what is there.
-    bench.agent.configure(&bench.socket, &Store::Local(&bench.store()), "", "");
+    bench.agent.configure(&bench.blog.server.socket(), &Store::Local(&bench.store()), "", "");
     fs::remove_dir_all(bench.agent.path("state")).unwrap();
     let output = bench.agent.run(&["run-now", "--foreground"]);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output));
@@ -238,15 +226,15 @@ fn openssl_verifies_it_as_the_docs_say() {
     let (_, rest) = docs.split_once("## Signatures").unwrap();
     let (_, rest) = rest.split_once("```sh\n").unwrap();
     let (script, _) = rest.split_once("```").unwrap();
-    fs::copy(bench.manifests().pop().unwrap(), bench.dir.path().join("M.json")).unwrap();
-    let run = |script: &str| Command::new("bash").args(["-c", script]).current_dir(bench.dir.path()).output().unwrap();
+    fs::copy(bench.manifests().pop().unwrap(), bench.blog.dir.path().join("M.json")).unwrap();
+    let run = |script: &str| Command::new("bash").args(["-c", script]).current_dir(bench.blog.dir.path()).output().unwrap();
     // xxd may be missing: perl does the same.
     let script = script.replace("xxd -r -p", "perl -pe 's/\\s//g; $_ = pack(\"H*\", $_)'");
     let output = run(&script);
     assert!(output.status.success() && text(&output).contains("Verified Successfully"), "{}", text(&output));
     fs::write(
-        bench.dir.path().join("M.json"),
-        fs::read_to_string(bench.dir.path().join("M.json")).unwrap().replace("blog", "blag"),
+        bench.blog.dir.path().join("M.json"),
+        fs::read_to_string(bench.blog.dir.path().join("M.json")).unwrap().replace("blog", "blag"),
     )
     .unwrap();
     assert!(!run(&script).status.success());

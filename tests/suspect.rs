@@ -13,48 +13,36 @@ use support::agent::{Agent, Store, text};
 use support::bare_site::manifests_in;
 use support::mariadb::MariaDb;
 use support::s3::S3Server;
+use support::small_blog::{SmallBlog, public_key};
 use support::small_site::{age, make_tables, make_tree, noise};
 
 const MANY: u64 = 150;
 
-/// A site, its own machine, and another that reads the store.
+/// A blog, its own machine, and another that reads the store.
 struct Bench {
-    dir: tempfile::TempDir,
-    server: MariaDb,
+    blog: SmallBlog,
     host: Agent,
     reader: Agent,
 }
 
 impl Bench {
     fn new() -> Self {
-        let (dir, server) = (tempfile::tempdir().unwrap(), MariaDb::start());
-        let (content, store) = (dir.path().join("content"), dir.path().join("store"));
-        fs::create_dir(&content).unwrap();
-        fs::create_dir(&store).unwrap();
-        make_tree(&content);
-        make_tables(&server, "blog");
-        let agent = || Agent::new(&server, "blog", &content, &Store::Local(&store));
-        let (host, reader) = (agent(), agent());
-        let bench = Self { dir, server, host, reader };
+        let blog = SmallBlog::new();
+        let (host, reader) = (blog.machine(), blog.machine());
+        let bench = Self { blog, host, reader };
         for n in 0..MANY {
             bench.write(&format!("uploads/many/{n}.jpg"), &noise(900, n));
         }
-        age(&content);
+        age(&bench.content());
         bench
     }
 
     fn content(&self) -> PathBuf {
-        self.dir.path().join("content")
-    }
-
-    fn store(&self) -> PathBuf {
-        self.dir.path().join("store")
+        self.blog.content()
     }
 
     fn write(&self, path: &str, content: &[u8]) {
-        let path = self.content().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
+        self.blog.write(path, content);
     }
 
     /// A run, which must end like this; its manifest, and what was said.
@@ -63,14 +51,8 @@ impl Bench {
         let output = self.host.run(&["run-now", "--foreground"]);
         let said = text(&output);
         assert_eq!(output.status.code(), Some(code), "{said}");
-        let newest = fs::read(manifests_in(&self.store()).pop().unwrap()).unwrap();
+        let newest = fs::read(manifests_in(&self.blog.store()).pop().unwrap()).unwrap();
         (serde_json::from_slice(&newest).unwrap(), said)
-    }
-
-    fn trust(&self, agent: &Agent, keys: &[&str]) {
-        agent.configure(&self.server.socket(), &Store::Local(&self.store()), "", "");
-        let text = fs::read_to_string(agent.config()).unwrap();
-        fs::write(agent.config(), format!("[trust]\nkeys = {keys:?}\n{text}")).unwrap();
     }
 
     fn restore(&self, agent: &Agent) -> String {
@@ -80,11 +62,6 @@ impl Bench {
         assert!(output.status.success(), "{}", text(&output));
         text(&output)
     }
-}
-
-fn key(agent: &Agent) -> String {
-    let key = fs::read_to_string(agent.path("state/signing-key")).unwrap();
-    key.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap().to_owned()
 }
 
 fn kinds(manifest: &Value) -> Vec<&str> {
@@ -131,11 +108,11 @@ fn files_that_are_gone_make_it_suspect_until_a_reader_accepts_it() {
     let output = accepts(&bench.host, &["latest"]);
     assert_eq!(output.status.code(), Some(77), "{}", text(&output));
     assert!(text(&accepts(&bench.reader, &["2"])).contains("nothing to accept"));
-    assert!(!bench.store().join("blog/accepted").exists());
+    assert!(!bench.blog.store().join("blog/accepted").exists());
     let output = accepts(&bench.reader, &["latest"]);
-    assert!(output.status.success() && text(&output).contains(&key(&bench.reader)), "{}", text(&output));
+    assert!(output.status.success() && text(&output).contains(&public_key(&bench.reader)), "{}", text(&output));
     assert!(text(&accepts(&bench.reader, &["latest"])).contains("already"));
-    assert_eq!(fs::read_dir(bench.store().join("blog/accepted")).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(bench.blog.store().join("blog/accepted")).unwrap().count(), 1);
     let told = bench.restore(&bench.reader);
     assert!(told.contains("was accepted") && !told.contains("SUSPECT"), "{told}");
     let listed: Value = serde_json::from_str(&bench.reader.ok(&["snapshots", "list", "--json"])).unwrap();
@@ -184,12 +161,12 @@ fn code_below_uploads_is_named_and_silence_is_not() {
 fn rows_that_are_gone_and_files_that_are_all_other_ones() {
     let bench = Bench::new();
     bench.run(0);
-    bench.server.client("USE blog; CREATE TABLE wp_log AS SELECT seq FROM seq_1_to_3000");
+    bench.blog.server.client("USE blog; CREATE TABLE wp_log AS SELECT seq FROM seq_1_to_3000");
     bench.run(0);
-    bench.server.client("DELETE FROM blog.wp_posts WHERE ID > 100");
+    bench.blog.server.client("DELETE FROM blog.wp_posts WHERE ID > 100");
     assert_eq!(kinds(&bench.run(4).0), ["core-rows-fell"], "a log hides nothing");
     accepts(&bench.reader, &["latest"]);
-    bench.server.client("TRUNCATE blog.wp_log");
+    bench.blog.server.client("TRUNCATE blog.wp_log");
     assert_eq!(kinds(&bench.run(4).0), ["rows-fell"]);
     accepts(&bench.reader, &["latest"]);
     bench.run(0);
@@ -219,12 +196,12 @@ fn only_who_is_named_can_accept_and_a_lost_state_forgets_nothing() {
     assert!(manifest["parent"].is_null());
 
     // The host names its own key alone: this one's word is nothing there, nor is what was accepted somewhere else.
-    let host = key(&bench.host);
+    let host = public_key(&bench.host);
     assert!(accepts(&bench.reader, &["3"]).status.success());
-    bench.trust(&bench.host, &[&host]);
+    bench.blog.trust(&bench.host, &[&host]);
     bench.host.seal_to(&[&recipient]);
     bench.run(4);
-    bench.trust(&bench.host, &[&host, &key(&bench.reader)]);
+    bench.blog.trust(&bench.host, &[&host, &public_key(&bench.reader)]);
     bench.host.seal_to(&[&recipient]);
     // It takes up what it was told of snapshot 3; of 4, which came before it knew, nothing new is suspected.
     let (manifest, _) = bench.run(0);
@@ -259,7 +236,7 @@ fn suspect_ones_take_no_place_of_good_ones_until_they_are_accepted() {
     assert!(accepts(&bench.reader, &["6"]).status.success());
     assert_eq!(stays(&bench.reader), [(2, false), (4, true), (5, true), (6, false)]);
     bench.reader.ok(&["prune", "--keep-last", "2"]);
-    assert_eq!(manifests_in(&bench.store()).len(), 4);
+    assert_eq!(manifests_in(&bench.blog.store()).len(), 4);
     assert_eq!(bench.run(0).0["baseline"]["seq"], 6);
     bench.restore(&bench.reader);
 }

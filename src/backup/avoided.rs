@@ -1,13 +1,14 @@
 //! Packs of the parent that a run takes nothing from: those that the store has no more, or at another size (once a week it is asked); those that a
-//! verify on this machine found bad; and those of which the parent needs little. What is needed of them is read and sent again: so snapshots from
+//! verify on this machine, or a standby's receipt, found bad; and those of which the parent needs little. What is needed of them is read and sent again: so snapshots from
 //! this one on are whole, and little that nobody needs is kept.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::error::BackupError;
+use crate::config::{PublicKey, TrustedKeys};
 use crate::error::render;
 use crate::progress::{Event, Progress};
 use crate::repository::draft::{DraftChunk, DraftPlace};
@@ -18,6 +19,7 @@ use crate::repository::lost_packs::{Lost, lost};
 use crate::repository::manifest::PackInfo;
 use crate::repository::sparse::sparse;
 use crate::repository::state::{LocalSnapshot, SiteState};
+use crate::repository::{RepositoryError, receipt};
 use crate::storage::{Store, StoreErrorKind};
 
 /// How often the store is asked.
@@ -57,21 +59,30 @@ fn any(packs: &HashSet<PackName>, chunks: &[DraftChunk]) -> bool {
     !packs.is_empty() && chunks.iter().any(among)
 }
 
-/// Looks for what the parent needs, if that wasn't done for a week; tells what is missing, and what a verify found bad.
+/// Who says what is bad.
+pub(super) struct Told<'a> {
+    /// Packs that verifies on this machine found bad.
+    pub(super) known_bad: &'a BTreeSet<PackName>,
+    /// Whose receipts count.
+    pub(super) readers: &'a TrustedKeys,
+    /// This machine's own key, whose receipts don't.
+    pub(super) host: PublicKey,
+}
+
+/// Looks for what the parent needs, if that wasn't done for a week; tells what is missing, and what a verify or a standby found bad.
 pub(super) async fn look(
-    store: &dyn Store,
-    layout: &Layout,
+    (store, layout): (&dyn Store, &Layout),
     state: &SiteState,
     parent: Option<&LocalSnapshot>,
-    known_bad: &BTreeSet<PackName>,
+    told: Told<'_>,
     progress: &dyn Progress,
 ) -> Result<(Avoided, Vec<Finding>), BackupError> {
+    let known_bad = told.known_bad;
     let packs = parent.map(|parent| parent.manifest.packs.as_slice()).unwrap_or_default();
     let found_bad = |pack: &&PackInfo| known_bad.contains(&pack.name);
     let mut lost: Vec<_> = packs.iter().filter(found_bad).map(|pack| (pack, "a verify found it bad".to_owned())).collect();
-    lost.extend(
-        asked(store, layout, state, packs, progress).await?.into_iter().filter(|(pack, _)| !known_bad.contains(&pack.name)),
-    );
+    let asked = asked((store, layout), state, packs, &told, progress).await?;
+    lost.extend(asked.into_iter().filter(|(pack, _)| !known_bad.contains(&pack.name)));
     let finding = |(pack, why): &(&PackInfo, String)| Finding {
         code: FindingCode::PackMissing,
         subject: layout.pack(pack).as_str().into(),
@@ -92,12 +103,12 @@ pub(super) async fn look(
     Ok((Avoided(Arc::new(Packs { lost, sparse })), findings))
 }
 
-/// Which of these packs the store says that it lacks, if that wasn't asked for a week.
+/// Which of these packs the store lacks, and which standbys say are bad, if that wasn't asked for a week.
 async fn asked<'p>(
-    store: &dyn Store,
-    layout: &Layout,
+    (store, layout): (&dyn Store, &Layout),
     state: &SiteState,
     packs: &'p [PackInfo],
+    told: &Told<'_>,
     progress: &dyn Progress,
 ) -> Result<Vec<(&'p PackInfo, String)>, BackupError> {
     let now = Timestamp::now();
@@ -105,7 +116,7 @@ async fn asked<'p>(
     if state.packs_listed().is_some_and(|at| at <= now && now.duration_since(at) < EVERY) {
         return Ok(Vec::new());
     }
-    let lost = match lost(store, layout, packs).await {
+    let mut lost: Vec<_> = match lost(store, layout, packs).await {
         Ok(lost) => lost.into_iter().map(|(pack, how)| (pack, why(pack, how))).collect(),
         Err(error) if error.kind == StoreErrorKind::Denied => {
             progress.event(Event::Note(format!("whether packs are missing can't be asked: {}", render(&error))));
@@ -113,6 +124,20 @@ async fn asked<'p>(
         }
         Err(error) => return Err(error.into()),
     };
+    let found_bad = match receipt::bad_packs(store, layout, told.readers, told.host).await {
+        Err(RepositoryError::Store(error)) if error.kind == StoreErrorKind::Denied => {
+            progress.event(Event::Note(format!("what standbys found can't be asked: {}", render(&error))));
+            BTreeMap::new()
+        }
+        found => found?,
+    };
+    for pack in packs {
+        if let Some(standby) = found_bad.get(&pack.name)
+            && !lost.iter().any(|(lost, _)| lost.name == pack.name)
+        {
+            lost.push((pack, format!("standby {standby} found it bad")));
+        }
+    }
     // Not before what is lost has been sent again is it time to wait another week.
     if lost.is_empty() {
         state.note_packs_listed(now)?;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
-use super::avoided::{self, Avoided};
+use super::avoided::{self, Avoided, Told};
 use super::commit::{Commit, Held};
 use super::edits::{EditWriter, Edited};
 use super::error::BackupError;
@@ -43,7 +43,7 @@ use crate::repository::state::{LocalSnapshot, SiteState};
 use crate::repository::suspicion::Changes;
 use crate::repository::verify::Record;
 use crate::repository::writer::{PackWriter, WriterContext};
-use crate::storage::{Store, StoreErrorKind};
+use crate::storage::{Pages, Store, StoreErrorKind};
 use crate::wordpress::UpdateGate;
 
 /// How often a WordPress update under way is looked at again.
@@ -191,7 +191,9 @@ impl Run<'_> {
             self.uncancelled(self.recover(state, &trusted)).await?;
         }
         let bad = Record::load(&context.state, &context.site.name).bad_packs;
-        let looked = avoided::look(context.store.as_ref(), &self.layout, state, parent.as_ref(), &bad, context.progress.as_ref());
+        let told = Told { known_bad: &bad, readers: &context.site.trusted, host: key.public() };
+        let place = (context.store.as_ref(), &self.layout);
+        let looked = avoided::look(place, state, parent.as_ref(), told, context.progress.as_ref());
         let (avoided, packs_missing) = self.uncancelled(looked).await?;
         let (broken, resumed) = self.uncancelled(self.resume(state, &trusted)).await?;
         let scratch = state.scratch();
@@ -376,20 +378,17 @@ impl Run<'_> {
         }
         let mut there = HashSet::new();
         for (directory, packs) in wanted {
-            let mut after = None;
+            let mut pages = Pages::of(store, directory, None);
             loop {
-                let page = match store.list(&directory, after.as_deref()).await {
-                    Ok(page) => page,
+                let page = match pages.next().await {
+                    Ok(Some(page)) => page,
+                    Ok(None) => break,
                     Err(error) if error.kind == StoreErrorKind::Denied => return Ok(denied(&error)),
                     Err(error) => return Err(error.into()),
                 };
                 for object in &page.objects {
                     let known = packs.iter().find(|pack| self.layout.pack(pack) == object.key && pack.size == object.size);
                     there.extend(known.map(|pack| pack.name).filter(|name| may_reuse(name, object.modified)));
-                }
-                after = page.objects.last().map(|object| object.key.clone());
-                if !page.more || after.is_none() {
-                    break;
                 }
             }
         }

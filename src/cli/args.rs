@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::policy::PolicyCommand;
-use crate::config::{Keep, TreeName};
+use crate::config::{Keep, StandbyName, TreeName};
 use crate::daemon::logging::Level;
 use crate::database::{DEFAULT_CONNECTIONS, Definer};
 use crate::repository::verify::{Level as VerifyLevel, Share, ShareOf};
@@ -171,6 +171,9 @@ pub(super) struct VerifyArgs {
     /// Beside the structure: restore the newest snapshot into a directory and a schema of its own, read both back, and compare
     #[arg(long, conflicts_with = "read")]
     pub(super) restore: bool,
+    /// Leave a receipt of what was found in the store, under this machine's name: the site's next runs send again what is bad
+    #[arg(long, value_name = "NAME")]
+    pub(super) receipt: Option<StandbyName>,
     /// Where that directory is made; it needs room for all of the site's files. Default: the local state's directory
     #[arg(long, value_name = "DIR", requires = "restore")]
     pub(super) scratch: Option<PathBuf>,

@@ -16,6 +16,7 @@ use crate::database::DEFAULT_CONNECTIONS;
 use crate::error::{Exit, render};
 use crate::progress::Silent;
 use crate::repository::layout::Layout;
+use crate::repository::receipt;
 use crate::repository::verify::{Fault, Report, Verify};
 use crate::restore::{Scratch, verify_by_trial};
 use crate::storage;
@@ -29,9 +30,10 @@ pub(super) async fn run(settings: &Settings, args: &VerifyArgs, out: &mut Output
     let identities = Identities::read(&args.unlock.identities)?;
     let store = storage::open(&settings.store).await?;
     let url = store.url();
+    let layout = Layout::new(site.name.clone());
     let verify = Verify {
-        store,
-        layout: Layout::new(site.name.clone()),
+        store: Arc::clone(&store),
+        layout: layout.clone(),
         trusted: site.trusted.clone(),
         identities,
         level: args.level(),
@@ -58,6 +60,17 @@ pub(super) async fn run(settings: &Settings, args: &VerifyArgs, out: &mut Output
         out.json(&Answer { api: 1, site: site.name.as_str(), report: &report });
     } else {
         tell(&report, out);
+    }
+    if let Some(standby) = &args.receipt
+        && report.snapshots > 0
+        && (trial.is_ok() || !report.is_fine())
+    {
+        match receipt::leave(store.as_ref(), &layout, standby, &report, state).await {
+            Ok(left) => out.note(format!("left a receipt: {left}")),
+            Err(error) if report.is_fine() => return Err(error.into()),
+            // What is wrong matters more.
+            Err(error) => out.note(render(&error)),
+        }
     }
     // What was found of the structure is told all the same.
     match trial {

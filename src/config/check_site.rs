@@ -12,6 +12,7 @@ use super::origin::Origin;
 use super::prune::prune;
 use super::raw::RawSite;
 use super::schedule::Schedule;
+use super::settings::NAME_RULES;
 use super::trees::trees;
 use super::verify::verify;
 use super::wp_config::{Defined, Layout, WpConfig, WpConfigError};
@@ -95,12 +96,7 @@ fn site_name(check: &mut Check<'_>, raw: &RawSite, others: &[SiteSettings]) -> R
     const KEY: &str = "site.name";
     let Some(name) = SiteName::new(raw.name.get_ref()) else {
         let what = format!("{:?} can't be a site's name", raw.name.get_ref());
-        return Err(check.invalid(
-            KEY,
-            &raw.name,
-            &what,
-            "use 1 to 64 of a-z, 0-9, dot, underscore and hyphen, a letter or digit first",
-        ));
+        return Err(check.invalid(KEY, &raw.name, &what, NAME_RULES));
     };
     if others.iter().any(|other| other.name == name) {
         return Err(check.invalid(KEY, &raw.name, &format!("there are two sites named {name}"), "give each its own name"));

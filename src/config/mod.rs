@@ -41,7 +41,7 @@ pub use prune::{Keep, parse_age};
 pub use secret::Secret;
 pub use settings::{
     Address, Credentials, DaemonSettings, DatabaseSettings, DumpSettings, LockMode, ObjectLock, PruneSettings, S3Settings,
-    Settings, SiteName, SiteSettings, StoreSettings, Tls, TrialSettings, VerifySettings,
+    Settings, SiteName, SiteSettings, StandbyName, StoreSettings, Tls, TrialSettings, VerifySettings,
 };
 pub use trees::{ROOT_DIRECTORIES, TreeName, TreeSettings, captured_of_root, plain};
 pub use trusted::{PublicKey, TrustedKeys};

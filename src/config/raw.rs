@@ -117,6 +117,7 @@ pub(super) struct RawVerify {
     pub(super) schedule: Option<Spanned<String>>,
     pub(super) level: Option<Spanned<Depth>>,
     pub(super) share: Option<Spanned<u32>>,
+    pub(super) receipt: Option<Spanned<String>>,
     pub(super) scratch: Option<Spanned<String>>,
     pub(super) user: Option<Spanned<String>>,
     pub(super) password_file: Option<Spanned<String>>,

@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::{Depth, Keep, Recipients, Secret, TreeSettings, TrustedKeys};
 
@@ -103,18 +106,63 @@ pub struct DaemonSettings {
     pub socket_group: Option<String>,
 }
 
+/// What a name must be, for a person.
+pub(super) const NAME_RULES: &str = "use 1 to 64 of a-z, 0-9, dot, underscore and hyphen, a letter or digit first";
+
 /// A site's name: 1 to 64 of `[a-z0-9._-]`, starting with a letter or digit. Part of object keys and file names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SiteName(String);
 
+/// The name of a machine that follows sites, by the same rules.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StandbyName(String);
+
+fn is_name(name: &str) -> bool {
+    let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let (mut bytes, any) = (name.bytes(), |b: u8| fine(b) || matches!(b, b'.' | b'_' | b'-'));
+    name.len() <= 64 && bytes.next().is_some_and(fine) && bytes.all(any)
+}
+
+impl StandbyName {
+    /// Takes a name that follows the rules.
+    pub fn new(name: &str) -> Option<Self> {
+        is_name(name).then(|| Self(name.to_owned()))
+    }
+}
+
+impl FromStr for StandbyName {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::new(name).ok_or_else(|| format!("{name:?} can't be a standby's name: {NAME_RULES}"))
+    }
+}
+
+impl TryFrom<String> for StandbyName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        name.parse()
+    }
+}
+
+impl From<StandbyName> for String {
+    fn from(name: StandbyName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for StandbyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl SiteName {
     /// Takes a name that follows the rules.
     pub fn new(name: &str) -> Option<Self> {
-        let mut bytes = name.bytes();
-        let first = bytes.next()?;
-        let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-        (name.len() <= 64 && fine(first) && bytes.all(|b| fine(b) || matches!(b, b'.' | b'_' | b'-')))
-            .then(|| Self(name.to_owned()))
+        is_name(name).then(|| Self(name.to_owned()))
     }
 
     /// The name.
@@ -179,6 +227,8 @@ pub struct VerifySettings {
     pub depth: Depth,
     /// One of so many packs is read each time.
     pub share: u32,
+    /// The name under which this machine leaves a receipt of it in the store; absent: it leaves none.
+    pub receipt: Option<StandbyName>,
     /// What restoring needs beside; of [`Depth::Restore`] alone.
     pub trial: TrialSettings,
 }

@@ -7,7 +7,7 @@ use super::check::Check;
 use super::error::ConfigError;
 use super::raw::RawVerify;
 use super::secret_file::{self, SecretPlace};
-use super::settings::{TrialSettings, VerifySettings};
+use super::settings::{NAME_RULES, StandbyName, TrialSettings, VerifySettings};
 
 /// Of so many packs one is read each time, unless told otherwise.
 const DEFAULT_SHARE: u32 = 30;
@@ -36,6 +36,7 @@ pub(super) fn verify(
 ) -> Result<Option<VerifySettings>, ConfigError> {
     const SCHEDULE: &str = "site.verify.schedule";
     const SHARE: &str = "site.verify.share";
+    const RECEIPT: &str = "site.verify.receipt";
     let Some(raw) = raw else { return Ok(None) };
     let schedule =
         check.job_schedule(site, SCHEDULE, raw.schedule.as_ref(), time_zone, "say when to verify, such as \"45 4 * * *\"")?;
@@ -57,8 +58,16 @@ pub(super) fn verify(
             }
         }
     };
+    let receipt = match &raw.receipt {
+        None => None,
+        Some(name) => {
+            check.given(Some(site), RECEIPT, name);
+            let what = || format!("{:?} can't be a standby's name", name.get_ref());
+            Some(StandbyName::new(name.get_ref()).ok_or_else(|| check.invalid(RECEIPT, name, &what(), NAME_RULES))?)
+        }
+    };
     let trial = trial(check, site, raw, depth)?;
-    Ok(Some(VerifySettings { schedule, depth, share, trial }))
+    Ok(Some(VerifySettings { schedule, depth, share, receipt, trial }))
 }
 
 fn trial(check: &mut Check<'_>, site: &SiteName, raw: &RawVerify, depth: Depth) -> Result<TrialSettings, ConfigError> {

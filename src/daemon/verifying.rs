@@ -17,6 +17,7 @@ use crate::error::{Explain as _, render};
 use crate::progress::Silent;
 use crate::repository::RepositoryError;
 use crate::repository::layout::Layout;
+use crate::repository::receipt;
 use crate::repository::verify::{Level, Report, Share, Verify};
 use crate::restore::{RestoreError, Scratch, TrialEnded, verify_by_trial};
 use crate::storage;
@@ -49,9 +50,11 @@ impl StoreVerifier {
 impl Verifier for StoreVerifier {
     async fn verify(&self, site: &SiteSettings, level: Level, cancel: &CancellationToken) -> Result<Report, RestoreError> {
         let trial = site.verify.as_ref().map(|verify| verify.trial.clone()).unwrap_or_default();
+        let store = storage::open(&self.store).await.map_err(RepositoryError::from)?;
+        let layout = Layout::new(site.name.clone());
         let verify = Verify {
-            store: storage::open(&self.store).await.map_err(RepositoryError::from)?,
-            layout: Layout::new(site.name.clone()),
+            store: Arc::clone(&store),
+            layout: layout.clone(),
             trusted: site.trusted.clone(),
             // A host that is backed up has none.
             identities: Identities::read(trial.identity_file.as_slice())?,
@@ -81,6 +84,12 @@ impl Verifier for StoreVerifier {
         };
         if let Err(error) = kept {
             tracing::error!(site = %site.name, "what a verify found is not kept: {}", render(&error));
+        }
+        if let Some(standby) = site.verify.as_ref().and_then(|verify| verify.receipt.as_ref())
+            && report.snapshots > 0
+            && let Err(error) = receipt::leave(store.as_ref(), &layout, standby, &report, &self.state).await
+        {
+            tracing::error!(site = %site.name, "a receipt of what a verify found could not be left: {}", render(&error));
         }
         Ok(report)
     }
@@ -207,7 +216,13 @@ mod tests {
         let clock = Arc::new(ManualClock::at(at("2026-05-01T12:00:00Z")));
         let told = Arc::new(Told::default());
         let mut verifying = Verifying::new(told.clone(), clock.clone(), CancellationToken::new());
-        let settings = VerifySettings { schedule: "45 4 * * *".into(), depth: Depth::Read, share: 30, trial: Default::default() };
+        let settings = VerifySettings {
+            schedule: "45 4 * * *".into(),
+            depth: Depth::Read,
+            share: 30,
+            receipt: None,
+            trial: Default::default(),
+        };
         let schedule = Schedule::parse(&settings.schedule, Some("UTC")).unwrap();
         verifying.add(&site("blog"), &settings, dir.path(), schedule).unwrap();
         verifying.verify_what_is_due().await;

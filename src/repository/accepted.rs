@@ -13,7 +13,7 @@ use super::snapshots::{self, Found};
 use super::suspicion::Standing;
 use super::writer::checksummed;
 use crate::config::{PublicKey, TrustedKeys};
-use crate::storage::Store;
+use crate::storage::{Pages, Store};
 
 /// An acceptance is much shorter.
 const LIMIT: u64 = 64 << 10;
@@ -71,40 +71,39 @@ pub async fn write(
 /// The acceptances of snapshots from this number on, the newest snapshot's first: their keys, and what those tell. One LIST for a thousand.
 pub async fn list(store: &dyn Store, layout: &Layout, from: u64) -> Result<Vec<(String, SnapshotKey)>, RepositoryError> {
     let (prefix, mut found) = (layout.accepted(), Vec::new());
-    let mut after = Some(format!("{prefix}{from:010}"));
-    loop {
-        let page = store.list(&prefix, after.as_deref()).await?;
-        after = page.objects.last().map(|object| object.key.clone());
+    let after = format!("{prefix}{from:010}");
+    let mut pages = Pages::of(store, prefix, Some(after));
+    while let Some(page) = pages.next().await? {
         found.extend(page.objects.into_iter().filter_map(|object| Some((layout.parse_acceptance(&object.key)?, object.key))));
-        if !page.more || after.is_none() {
-            found.reverse();
-            return Ok(found.into_iter().map(|(parsed, key)| (key, parsed)).collect());
-        }
+    }
+    found.reverse();
+    Ok(found.into_iter().map(|(parsed, key)| (key, parsed)).collect())
+}
+
+/// Reads one, which must be what its key says and be signed; who is believed is the caller's to say.
+pub(super) async fn read(store: &dyn Store, layout: &Layout, key: &str) -> Result<Acceptance, RepositoryError> {
+    let acceptance: Acceptance = sign::read_signed(Kind::Acceptance, &store.get(key, LIMIT).await?, key)?;
+    let seq = layout.parse_snapshot(&acceptance.snapshot.key).map(|snapshot| snapshot.seq);
+    let named = layout.parse_acceptance(key).is_some_and(|named| named.id == acceptance.id && Some(named.seq) == seq);
+    if named && acceptance.format == FORMAT && acceptance.site == layout.site().as_str() {
+        Ok(acceptance)
+    } else {
+        Err(RepositoryError::damaged(key, "it is not the acceptance that its key names"))
     }
 }
 
-/// Reads one. `None`: it is damaged, is another than its key names, is signed by nobody of `trusted`, or went away; it says nothing then.
-async fn read(
+/// Reads one. `None`: it is damaged, is signed by nobody of `trusted`, or went away; it says nothing then.
+async fn believed(
     store: &dyn Store,
     layout: &Layout,
-    (key, parsed): &(String, SnapshotKey),
+    key: &str,
     trusted: &TrustedKeys,
 ) -> Result<Option<Acceptance>, RepositoryError> {
-    let bytes = match store.get(key, LIMIT).await {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            let error = RepositoryError::from(error);
-            return if error.is_of_the_object() { Ok(None) } else { Err(error) };
-        }
-    };
-    let believed = || {
-        let acceptance: Acceptance = serde_json::from_slice(&bytes).ok()?;
-        sign::accept(trusted, sign::signer(Kind::Acceptance, &bytes, key).ok()?, key).ok()?;
-        let named = layout.parse_snapshot(&acceptance.snapshot.key).is_some_and(|snapshot| snapshot.seq == parsed.seq);
-        let right = acceptance.format == FORMAT && acceptance.site == layout.site().as_str() && acceptance.id == parsed.id;
-        (right && named).then_some(acceptance)
-    };
-    Ok(believed())
+    match read(store, layout, key).await {
+        Ok(acceptance) => Ok(sign::accept(trusted, acceptance.signer, key).is_ok().then_some(acceptance)),
+        Err(error) if error.is_of_the_object() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Which of these snapshots are accepted, in their order. Makes no request when there are none.
@@ -124,7 +123,7 @@ pub async fn which(
         if concerned.is_empty() {
             continue;
         }
-        let Some(acceptance) = read(store, layout, object, trusted).await? else { continue };
+        let Some(acceptance) = believed(store, layout, &object.0, trusted).await? else { continue };
         for (at, snapshot) in concerned {
             if acceptance.snapshot == snapshot.named && may_accept(acceptance.signer, snapshot.signer) {
                 accepted.get_mut(at).into_iter().for_each(|is| *is = true);
@@ -144,7 +143,7 @@ pub async fn newest(
 ) -> Result<Option<Standing>, RepositoryError> {
     let from = suspect.judged_against().map_or(0, |seq| seq.saturating_add(1));
     for object in list(store, layout, from).await?.iter().filter(|(_, key)| key.seq <= suspect.seq).take(MOST) {
-        let Some(acceptance) = read(store, layout, object, readers).await? else { continue };
+        let Some(acceptance) = believed(store, layout, &object.0, readers).await? else { continue };
         let snapshot = if acceptance.snapshot == suspect.named {
             suspect.clone()
         } else {

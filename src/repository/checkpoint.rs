@@ -19,7 +19,7 @@ use super::sign::{self, Kind, SigningKey};
 use super::source::PackSource;
 use super::writer::checksummed;
 use crate::config::{PublicKey, TrustedKeys};
-use crate::storage::{Listed, Put, Store, StoreErrorKind};
+use crate::storage::{Listed, Pages, Put, Store, StoreErrorKind};
 
 /// How long a run goes on before it writes a checkpoint, and until the next one.
 pub const EVERY: Duration = Duration::from_secs(600);
@@ -147,18 +147,13 @@ pub async fn newest(
     layout: &Layout,
     trusted: &TrustedKeys,
 ) -> Result<(SystemTime, Option<Checkpoint>), RepositoryError> {
-    let (mut all, mut after, mut clock): (Vec<Listed>, Option<String>, _) = (Vec::new(), None, None);
-    loop {
-        let page = store.list(&layout.checkpoints(), after.as_deref()).await?;
+    let (mut all, mut clock, mut pages) = (Vec::<Listed>::new(), None, Pages::of(store, layout.checkpoints(), None));
+    while let Some(page) = pages.next().await? {
         clock = clock.or(page.clock);
-        after = page.objects.last().map(|object| object.key.clone());
         all.extend(page.objects.into_iter().filter(|object| layout.parse_checkpoint(&object.key).is_some()));
         // Only the newest matter, and whoever can write to the store may have put any number there.
         all.sort_by_key(|object| std::cmp::Reverse(object.modified));
         all.truncate(LOOKED_AT);
-        if !page.more || after.is_none() {
-            break;
-        }
     }
     let now = clock.unwrap_or_else(SystemTime::now);
     let young = |object: &Listed| Rules::default().trusts_checkpoint(now.duration_since(object.modified).unwrap_or_default());

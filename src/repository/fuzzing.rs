@@ -11,6 +11,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::accepted::Acceptance;
 use super::byte_text::ByteText;
 use super::checkpoint::Checkpoint;
 use super::chunk_table::Record as _;
@@ -23,6 +24,7 @@ use super::layout::Layout;
 use super::list::{Cutter, LineBuffer, ListReader};
 use super::manifest::{Manifest, PackInfo};
 use super::pack::{self, TRAILER_BYTES, Toc, read_toc};
+use super::receipt::Receipt;
 use super::seal::{HEADER_LIMIT, Keys, Opener, SealedPart, header_length, seal, segments, unseal};
 use super::sign::{self, Kind, SigningKey};
 use super::verify::Record;
@@ -36,10 +38,10 @@ pub(crate) fn goes_round<T: Serialize + DeserializeOwned + PartialEq + std::fmt:
     text
 }
 
-/// Manifests, checkpoints and notes: what is read goes round, is signed, and is known by that signature alone.
+/// Manifests, checkpoints, notes, receipts and acceptances: what is read goes round, is signed, and is known by that signature alone.
 pub fn manifest(data: &[u8]) {
     let key = signing_key();
-    let kinds = [Kind::Manifest, Kind::Checkpoint, Kind::Note];
+    let kinds = [Kind::Manifest, Kind::Checkpoint, Kind::Note, Kind::Receipt, Kind::Acceptance];
     for kind in kinds {
         // Nothing here was ever signed by this key.
         assert_ne!(sign::signer(kind, data, "it").ok().flatten(), Some(key.public()));
@@ -55,6 +57,14 @@ pub fn manifest(data: &[u8]) {
     if let Ok(note) = pruned::Note::parse(data, "it") {
         goes_round(&note);
         signed(Kind::Note, &pruned::Note { signer: Some(key.public()), ..note });
+    }
+    if let Ok(receipt) = serde_json::from_slice::<Receipt>(data) {
+        goes_round(&receipt);
+        signed(Kind::Receipt, &Receipt { signer: Some(key.public()), ..receipt });
+    }
+    if let Ok(acceptance) = serde_json::from_slice::<Acceptance>(data) {
+        goes_round(&acceptance);
+        signed(Kind::Acceptance, &Acceptance { signer: Some(key.public()), ..acceptance });
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::ids::{PackName, RunId};
 use super::manifest::PackInfo;
-use crate::config::SiteName;
+use crate::config::{SiteName, StandbyName};
 
 /// The largest sequence number: keys have ten digits for it.
 pub const LAST_SEQ: u64 = 9_999_999_999;
@@ -51,7 +51,7 @@ impl Layout {
 
     /// The run that wrote a checkpoint; `None` for anything else that may lie there.
     pub fn parse_checkpoint(&self, key: &str) -> Option<RunId> {
-        parse_timed(key.strip_prefix(&self.checkpoints())?)
+        parse_timed(key.strip_prefix(&self.checkpoints())?).map(|(_, run)| run)
     }
 
     /// The prefix that all notes of retention share.
@@ -66,7 +66,7 @@ impl Layout {
 
     /// The prune that wrote a note; `None` for anything else that may lie there.
     pub fn parse_note(&self, key: &str) -> Option<RunId> {
-        parse_timed(key.strip_prefix(&self.pruned())?)
+        parse_timed(key.strip_prefix(&self.pruned())?).map(|(_, prune)| prune)
     }
 
     /// The prefix that all acceptances share.
@@ -82,6 +82,23 @@ impl Layout {
     /// Reads an acceptance's key; `None` for anything else that may lie there.
     pub fn parse_acceptance(&self, key: &str) -> Option<SnapshotKey> {
         key.strip_prefix(&self.accepted())?.strip_suffix(".json")?.parse().ok()
+    }
+
+    /// The prefix that all receipts share.
+    pub fn receipts(&self) -> String {
+        format!("{}/standbys/", self.site)
+    }
+
+    /// A receipt's key.
+    pub fn receipt(&self, key: &ReceiptKey) -> String {
+        format!("{}/standbys/{}/{}-{}.json", self.site, key.standby, compact(key.time), key.id)
+    }
+
+    /// Reads a receipt's key; `None` for anything else that may lie there.
+    pub fn parse_receipt(&self, key: &str) -> Option<ReceiptKey> {
+        let (standby, name) = key.strip_prefix(&self.receipts())?.split_once('/')?;
+        let (time, id) = parse_timed(name)?;
+        Some(ReceiptKey { standby: StandbyName::new(standby)?, time, id })
     }
 
     /// The prefix that all packs share.
@@ -126,11 +143,26 @@ impl std::fmt::Display for SnapshotKey {
     }
 }
 
-/// The id in `<time>-<id>.json`.
-fn parse_timed(name: &str) -> Option<RunId> {
+/// What a receipt's key tells: `<standby>/<time>-<id>`, which sorts by time among those of a standby.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiptKey {
+    /// Who left it.
+    pub standby: StandbyName,
+    /// When, in whole seconds, by the standby's clock.
+    pub time: Timestamp,
+    /// Its own id.
+    pub id: RunId,
+}
+
+/// The parts of `<time>-<id>.json`.
+fn parse_timed(name: &str) -> Option<(Timestamp, RunId)> {
     let (time, id) = name.strip_suffix(".json")?.split_once('-')?;
-    jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", time).ok()?;
-    id.parse().ok()
+    Some((parse_compact(time)?, id.parse().ok()?))
+}
+
+fn parse_compact(time: &str) -> Option<Timestamp> {
+    let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", time).ok()?;
+    Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
 /// A time as keys have it.
@@ -147,8 +179,7 @@ impl FromStr for SnapshotKey {
         if parts.next().is_some() || seq.len() != 10 || !seq.bytes().all(|b| b.is_ascii_digit()) {
             return Err(());
         }
-        let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", time).map_err(|_| ())?;
-        let time = time.to_zoned(TimeZone::UTC).map_err(|_| ())?.timestamp();
+        let time = parse_compact(time).ok_or(())?;
         Ok(Self { seq: seq.parse().map_err(|_| ())?, time, id: id.parse().map_err(|_| ())? })
     }
 }
@@ -166,6 +197,19 @@ mod tests {
             for directory in ["", "a", "ba", "abab", "ab/"] {
                 assert_eq!(layout.parse_pack(&format!("blog/packs/{directory}/{name}.{end}")), None, "{directory}");
             }
+        }
+    }
+
+    #[test]
+    fn a_receipts_key_goes_round() {
+        let layout = Layout::new(SiteName::new("blog").unwrap());
+        let (standby, time) = (StandbyName::new("aws-1").unwrap(), "2026-11-21T02:30:05Z".parse().unwrap());
+        let key = ReceiptKey { standby, time, id: RunId([7; 8]) };
+        let text = layout.receipt(&key);
+        assert_eq!(text, "blog/standbys/aws-1/20261121T023005Z-0707070707070707.json");
+        assert_eq!(layout.parse_receipt(&text), Some(key));
+        for other in ["", "aws-1", "/20261121T023005Z-0707070707070707.json", "A/20261121T023005Z-0707070707070707.json"] {
+            assert_eq!(layout.parse_receipt(&format!("blog/standbys/{other}")), None, "{other}");
         }
     }
 

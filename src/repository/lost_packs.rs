@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::layout::Layout;
 use super::manifest::PackInfo;
-use crate::storage::{Store, StoreError};
+use crate::storage::{Pages, Store, StoreError};
 
 /// How a pack is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,19 +22,15 @@ pub async fn lost<'p>(
     packs: impl IntoIterator<Item = &'p PackInfo>,
 ) -> Result<Vec<(&'p PackInfo, Lost)>, StoreError> {
     let mut wanted: HashMap<String, &PackInfo> = packs.into_iter().map(|pack| (layout.pack(pack), pack)).collect();
-    let (mut lost, mut after) = (Vec::new(), None::<String>);
+    let (mut lost, mut pages) = (Vec::new(), Pages::of(store, layout.packs(), None));
     while !wanted.is_empty() {
-        let page = store.list(&layout.packs(), after.as_deref()).await?;
+        let Some(page) = pages.next().await? else { break };
         for object in &page.objects {
             if let Some(pack) = wanted.remove(&object.key)
                 && pack.size != object.size
             {
                 lost.push((pack, Lost::Size(object.size)));
             }
-        }
-        after = page.objects.last().map(|object| object.key.clone());
-        if !page.more || after.is_none() {
-            break;
         }
     }
     lost.extend(wanted.into_values().map(|pack| (pack, Lost::Gone)));

@@ -24,6 +24,7 @@ pub mod prune;
 pub mod pruned;
 pub mod read_ahead;
 pub mod reader;
+pub mod receipt;
 pub mod retention;
 pub mod reuse;
 pub mod salvage;

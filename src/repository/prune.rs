@@ -3,7 +3,7 @@
 //! It runs beside backups and beside itself, without locks. [`plan`](Plan::make) only reads, in this order: manifests, acceptances if one is
 //! suspect, notes, checkpoints, packs.
 //! What is dropped or written meanwhile is seen by the next of these. [`Plan::carry_out`] writes the note, then deletes manifests, then
-//! packs that were nobody's before, then old checkpoints and notes. Killed anywhere, the next prune does the rest.
+//! packs that were nobody's before, then old checkpoints, notes and receipts. Killed anywhere, the next prune does the rest.
 
 mod error;
 mod look;
@@ -80,7 +80,7 @@ pub struct Plan {
     pub held: Vec<String>,
     /// What old notes say of gaps between snapshots that are still there.
     earlier: Vec<Dropped>,
-    /// Checkpoints, and notes, that are too old to matter.
+    /// Checkpoints, notes and receipts that are too old to matter.
     old: Vec<String>,
     /// Notes that go once a newer one says what they said.
     old_notes: Vec<String>,

@@ -1,5 +1,5 @@
 //! Signatures (docs/FORMAT.md, "Signatures"): a host signs its manifests and checkpoints, whoever prunes signs notes, whoever
-//! accepts a suspect snapshot what it says of it. The signature is the last
+//! accepts a suspect snapshot what it says of it, a standby its receipts. The signature is the last
 //! field of the JSON object and covers every byte before it.
 
 use std::fmt;
@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::RepositoryError;
@@ -33,6 +34,8 @@ pub enum Kind {
     Note,
     /// What a reader has accepted.
     Acceptance,
+    /// What a standby has found.
+    Receipt,
 }
 
 impl Kind {
@@ -43,6 +46,7 @@ impl Kind {
             Self::Checkpoint => b"wp-backup-agent checkpoint\n",
             Self::Note => b"wp-backup-agent note\n",
             Self::Acceptance => b"wp-backup-agent acceptance\n",
+            Self::Receipt => b"wp-backup-agent receipt\n",
         }
     }
 }
@@ -181,6 +185,19 @@ pub fn signer(kind: Kind, bytes: &[u8], what: &str) -> Result<Option<PublicKey>,
     match UnparsedPublicKey::new(&ED25519, key.0).verify(&message(kind, body), &signature) {
         Ok(()) => Ok(Some(key)),
         Err(_) => Err(bad("its signature does not fit what it says: it was changed or forged")),
+    }
+}
+
+/// What these bytes say, which must be signed; by whom, they say themselves. `what` is the object, for messages.
+///
+/// # Errors
+/// [`RepositoryError::Newer`] of a later format, [`RepositoryError::Damaged`] of what can't be read, isn't signed, or has a signature that doesn't fit.
+pub(super) fn read_signed<T: DeserializeOwned>(kind: Kind, bytes: &[u8], what: &str) -> Result<T, RepositoryError> {
+    super::snapshots::newer(bytes, what)?;
+    let object = serde_json::from_slice(bytes).map_err(|error| RepositoryError::damaged(what, error))?;
+    match signer(kind, bytes, what)? {
+        Some(_) => Ok(object),
+        None => Err(RepositoryError::damaged(what, "nobody signed it")),
     }
 }
 

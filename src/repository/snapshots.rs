@@ -9,7 +9,7 @@ use super::layout::{Layout, SnapshotKey};
 use super::manifest::{FORMAT, Manifest, Parent, SAFETY};
 use super::sign::{self, Kind};
 use crate::config::PublicKey;
-use crate::storage::{Listed, Store, StoreErrorKind};
+use crate::storage::{Listed, Pages, Store, StoreErrorKind};
 
 /// A manifest of a site that needs a million packs is below this.
 pub(super) const MANIFEST_LIMIT: u64 = 256 << 20;
@@ -48,20 +48,16 @@ impl Stored {
 /// The snapshots in ascending order, from the manifest key `from` on (itself included), or all.
 pub async fn list(store: &dyn Store, layout: &Layout, from: Option<&str>) -> Result<Vec<Found>, RepositoryError> {
     // The key without its ending sorts directly before the key.
-    let mut after = from.and_then(|key| key.strip_suffix(".json")).map(str::to_owned);
-    let mut found = Vec::new();
-    loop {
-        let page = store.list(&layout.snapshots(), after.as_deref()).await?;
-        after = page.objects.last().map(|object| object.key.clone());
+    let after = from.and_then(|key| key.strip_suffix(".json")).map(str::to_owned);
+    let (mut pages, mut found) = (Pages::of(store, layout.snapshots(), after), Vec::new());
+    while let Some(page) = pages.next().await? {
         found.extend(
             page.objects.into_iter().filter_map(|Listed { key, modified, .. }| {
                 Some(Found { key: layout.parse_snapshot(&key)?, path: key, modified })
             }),
         );
-        if !page.more || after.is_none() {
-            return Ok(found);
-        }
     }
+    Ok(found)
 }
 
 /// Whether the object isn't there.

@@ -78,6 +78,11 @@ pub fn tree_list(dir: &Path, name: TreeName) -> PathBuf {
     dir.join(format!("tree-{}.zst", name.as_str()))
 }
 
+/// Whether a run of this site has committed on this machine, as far as its local state tells.
+pub fn backs_up(state: &Path, site: &SiteName) -> bool {
+    state.join(site.as_str()).join("parent").exists()
+}
+
 impl SiteState {
     /// Takes the site's state; [`RepositoryError::Held`] while another process has it.
     pub fn open(state: &Path, site: &SiteName) -> Result<Self, RepositoryError> {

@@ -24,6 +24,7 @@ use super::layout::Layout;
 use super::manifest::Parent;
 use super::prune::Amount;
 use super::sign::SigningKey;
+use super::state;
 use crate::config::{Identities, PublicKey, TrustedKeys};
 use crate::storage::Store;
 
@@ -126,7 +127,7 @@ pub enum FaultKind {
     RolledBack,
     /// A note of retention can't be read, or isn't believed.
     Note,
-    /// A checkpoint, or a standby's receipt, can't be read or isn't believed.
+    /// A checkpoint can't be read or isn't believed; a standby's receipt or a reader's acceptance can't be read or isn't signed.
     Record,
     /// A list can't be read, or names a place that no pack of the snapshot has.
     List,
@@ -153,7 +154,7 @@ impl FaultKind {
             Self::OutOfOrder => "manifest out of order",
             Self::RolledBack => "rolled back",
             Self::Note => "note of retention",
-            Self::Record => "checkpoint or receipt",
+            Self::Record => "checkpoint, receipt or acceptance",
             Self::List => "damaged list",
             Self::PackMissing => "missing pack",
             Self::PackSize => "pack of another size",
@@ -305,7 +306,12 @@ impl Verify {
     /// The same with what verifies before have kept in local state, and that.
     pub fn informed(mut self, state: &Path) -> (Self, Record) {
         let record = Record::load(state, self.layout.site());
-        self.own = SigningKey::load(state).ok().flatten().map(|key| key.public());
+        // Whoever only reads may have a key, too: for receipts and acceptances.
+        self.own = if state::backs_up(state, self.layout.site()) {
+            SigningKey::load(state).ok().flatten().map(|key| key.public())
+        } else {
+            None
+        };
         (self.seen, self.known_bad) = (record.newest.clone(), record.bad_packs.clone());
         if let Level::Read(share) = &mut self.level {
             *share = Share::new(share.of(), record.turn);

@@ -8,6 +8,7 @@ mod failure;
 mod faulty;
 mod key;
 mod local;
+mod pages;
 pub mod policy;
 mod recorder;
 mod s3;
@@ -26,6 +27,7 @@ use crate::error::{Exit, Explain};
 use failure::Failure;
 pub use faulty::{Fault, Faulty};
 pub use local::LocalStore;
+pub use pages::Pages;
 pub use recorder::{Call, Recorder};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use s3::fuzzing;

@@ -14,8 +14,10 @@ const WRITTEN: [&str; 3] = ["packs", "snapshots", "checkpoints"];
 const LOCKED: [&str; 2] = ["packs", "snapshots"];
 /// Where a prune writes.
 const NOTES: &str = "pruned";
-/// Where standbys say what they have.
-const RECEIPTS: [&str; 2] = ["standbys", "accepted"];
+/// Where standbys say what they found.
+const RECEIPTS: &str = "standbys";
+/// Where readers say what they have accepted.
+const ACCEPTED: &str = "accepted";
 
 const OVER_TLS: &str = "aws:SecureTransport";
 const IF_NONE_MATCH: &str = "s3:if-none-match";
@@ -134,7 +136,7 @@ pub fn reader(place: &Place, site: &SiteName) -> Policy {
     let mut statement = vec![
         list(place, site, &["s3:ListBucket", "s3:ListBucketVersions"]),
         allow("ReadSite", &["s3:GetObject", "s3:GetObjectVersion"], [place.objects(&format!("{site}/*"))]),
-        allow("CreateReceipts", &["s3:PutObject"], place.of_site(site, &RECEIPTS)),
+        allow("CreateReceipts", &["s3:PutObject"], place.of_site(site, &[RECEIPTS, ACCEPTED])),
         deny("NeverDelete", &["s3:DeleteObject*"], [place.all_objects()]),
     ];
     statement.extend(create_only(place, place.all_objects()));
@@ -145,7 +147,7 @@ pub fn reader(place: &Place, site: &SiteName) -> Policy {
 
 /// The policy of who prunes: it deletes, and can neither write backups nor, in a bucket with versions, delete for good.
 pub fn pruner(place: &Place, site: &SiteName) -> Policy {
-    let deleted: Vec<_> = WRITTEN.into_iter().chain([NOTES]).collect();
+    let deleted: Vec<_> = WRITTEN.into_iter().chain([NOTES, RECEIPTS]).collect();
     let mut statement = vec![
         list(place, site, &["s3:ListBucket"]),
         allow("ReadSite", &["s3:GetObject"], [place.objects(&format!("{site}/*"))]),

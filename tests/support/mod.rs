@@ -21,5 +21,6 @@ pub mod respawned;
 pub mod roomy;
 pub mod s3;
 pub mod server;
+pub mod small_blog;
 pub mod small_site;
 pub mod wordpress;

@@ -9,7 +9,7 @@ use super::super::RepositoryError;
 use super::super::accepted;
 use super::super::checkpoint::{self, Checkpoint};
 use super::super::ids::{PackName, RunId};
-use super::super::layout::Layout;
+use super::super::layout::{Layout, ReceiptKey};
 use super::super::manifest::FORMAT;
 use super::super::pruned::{Dropped, Note};
 use super::super::retention::{self, Candidate, Reason, Standing};
@@ -19,7 +19,7 @@ use super::super::snapshots::{self, Found, Stored};
 use super::super::suspicion;
 use super::{Amount, Judged, Plan, PruneError};
 use crate::config::{Keep, TrustedKeys};
-use crate::storage::{Listed, Store, StoreErrorKind};
+use crate::storage::{Listed, Pages, Store, StoreErrorKind};
 
 /// Manifests read at a time.
 const READING: usize = 4;
@@ -96,6 +96,7 @@ impl Look<'_> {
             named || self.layout.parse_snapshot(&dropped.key).is_some_and(|key| oldest.is_some_and(|oldest| key.seq > oldest))
         });
         self.checkpoints(&mut seen).await?;
+        self.receipts(&mut seen).await?;
         let (packs, needed, waiting) = self.packs(&seen).await?;
         let Seen { held, mut old, .. } = seen;
         let old_notes = if earlier.is_empty() {
@@ -111,16 +112,12 @@ impl Look<'_> {
 
     /// All objects of a prefix, and the store's clock before.
     async fn all(&self, prefix: &str) -> Result<(Vec<Listed>, Option<SystemTime>), RepositoryError> {
-        let (mut all, mut clock, mut after): (Vec<Listed>, _, Option<String>) = (Vec::new(), None, None);
-        loop {
-            let page = self.store.list(prefix, after.as_deref()).await?;
+        let (mut all, mut clock, mut pages) = (Vec::new(), None, Pages::of(self.store, prefix, None));
+        while let Some(page) = pages.next().await? {
             clock = clock.or(page.clock);
-            after = page.objects.last().map(|object| object.key.clone());
             all.extend(page.objects);
-            if !page.more || after.is_none() {
-                return Ok((all, clock));
-            }
         }
+        Ok((all, clock))
     }
 
     async fn snapshots(&self, objects: Vec<Listed>, seen: &mut Seen) -> Result<Vec<Judged>, RepositoryError> {
@@ -258,11 +255,29 @@ impl Look<'_> {
         Ok(())
     }
 
+    /// Of each standby the newest receipt stays, and those that are young.
+    async fn receipts(&self, seen: &mut Seen) -> Result<(), RepositoryError> {
+        let mut last: Option<(ReceiptKey, Listed)> = None;
+        let mut pages = Pages::of(self.store, self.layout.receipts(), None);
+        while let Some(page) = pages.next().await? {
+            for object in page.objects {
+                let Some(key) = self.layout.parse_receipt(&object.key) else { continue };
+                // Those of a standby come in the order of their times.
+                if let Some((before, receipt)) = last.replace((key.clone(), object))
+                    && before.standby == key.standby
+                    && seen.age(&receipt) > self.rules.grace
+                {
+                    seen.old.push(receipt.key);
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn packs(&self, seen: &Seen) -> Result<(Vec<(String, u64)>, Amount, Amount), RepositoryError> {
-        let (mut go, mut needed, mut waiting, mut after) = (Vec::new(), Amount::default(), Amount::default(), None::<String>);
-        loop {
-            let page = self.store.list(&self.layout.packs(), after.as_deref()).await?;
-            after = page.objects.last().map(|object| object.key.clone());
+        let (mut go, mut needed, mut waiting) = (Vec::new(), Amount::default(), Amount::default());
+        let mut pages = Pages::of(self.store, self.layout.packs(), None);
+        while let Some(page) = pages.next().await? {
             for object in page.objects {
                 let Some(name) = self.layout.parse_pack(&object.key) else { continue };
                 if seen.needed.contains(&name) {
@@ -273,9 +288,7 @@ impl Look<'_> {
                     go.push((object.key, object.size));
                 }
             }
-            if !page.more || after.is_none() {
-                return Ok((go, needed, waiting));
-            }
         }
+        Ok((go, needed, waiting))
     }
 }

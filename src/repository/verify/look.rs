@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::chain::{self, Link};
 use super::lists::Lists;
 use super::{Fault, FaultKind, Report, Verify};
-use crate::repository::RepositoryError;
 use crate::repository::checkpoint;
 use crate::repository::ids::{PackName, RecipientsId};
 use crate::repository::manifest::{Manifest, PackInfo, Parent};
 use crate::repository::pruned::Note;
 use crate::repository::sign;
 use crate::repository::snapshots::{self, Found, Stored};
-use crate::storage::{Listed, StoreErrorKind};
+use crate::repository::{RepositoryError, accepted, receipt};
+use crate::storage::{Listed, Pages, StoreErrorKind};
 
 /// A pack that snapshots need.
 pub(super) struct Needed {
@@ -96,7 +96,7 @@ impl Look<'_> {
         }
         let may_read = !links.is_empty();
         let dropped = self.notes(may_read).await?;
-        self.checkpoints(may_read).await?;
+        self.records(may_read).await?;
         for fault in chain::faults(&links, &dropped, &unread, |key| layout.parse_snapshot(key).map(|key| key.seq)) {
             self.report.fault(fault);
         }
@@ -184,20 +184,34 @@ impl Look<'_> {
         Ok(dropped)
     }
 
-    async fn checkpoints(&mut self, may_read: bool) -> Result<(), RepositoryError> {
-        let (store, layout) = (self.verify.store.as_ref(), &self.verify.layout);
-        for object in self.all(&layout.checkpoints()).await? {
-            self.verify.go_on()?;
-            match checkpoint::read(store, layout, &object.key, &self.verify.trusted).await {
-                Ok(_) => {}
-                Err(error) if snapshots::is_gone(&error) => {}
-                Err(error) if error.is_of_the_object() || may_read && is_denied(&error) => {
-                    self.fault(FaultKind::Record, &object.key, reason(&error), None);
-                }
-                Err(error) => return Err(error),
-            }
+    /// What no restore needs: checkpoints, and what standbys and readers have said.
+    async fn records(&mut self, may_read: bool) -> Result<(), RepositoryError> {
+        let verify = self.verify;
+        let (store, layout) = (verify.store.as_ref(), &verify.layout);
+        for Listed { key, .. } in self.all(&layout.checkpoints()).await? {
+            self.record(&key, may_read, checkpoint::read(store, layout, &key, &verify.trusted).await.map(drop))?;
+        }
+        for Listed { key, .. } in self.all(&layout.receipts()).await? {
+            self.record(&key, may_read, receipt::read(store, layout, &key).await.map(drop))?;
+        }
+        for Listed { key, .. } in self.all(&layout.accepted()).await? {
+            self.record(&key, may_read, accepted::read(store, layout, &key).await.map(drop))?;
         }
         Ok(())
+    }
+
+    fn record(&mut self, key: &str, may_read: bool, read: Result<(), RepositoryError>) -> Result<(), RepositoryError> {
+        self.verify.go_on()?;
+        match read {
+            Ok(()) => Ok(()),
+            // A prune has tidied it away.
+            Err(error) if snapshots::is_gone(&error) => Ok(()),
+            Err(error) if error.is_of_the_object() || may_read && is_denied(&error) => {
+                self.fault(FaultKind::Record, key, reason(&error), None);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn fault(&mut self, kind: FaultKind, object: &str, detail: String, seq: Option<u64>) {
@@ -205,16 +219,12 @@ impl Look<'_> {
     }
 
     async fn all(&self, prefix: &str) -> Result<Vec<Listed>, RepositoryError> {
-        let (mut all, mut after): (Vec<Listed>, Option<String>) = (Vec::new(), None);
-        loop {
+        let (mut all, mut pages) = (Vec::new(), Pages::of(self.verify.store.as_ref(), prefix, None));
+        while let Some(page) = pages.next().await? {
             self.verify.go_on()?;
-            let page = self.verify.store.list(prefix, after.as_deref()).await?;
-            after = page.objects.last().map(|object| object.key.clone());
             all.extend(page.objects);
-            if !page.more || after.is_none() {
-                return Ok(all);
-            }
         }
+        Ok(all)
     }
 }
 

@@ -14,7 +14,7 @@ use super::super::super::{RepositoryError, checksummed};
 use super::super::tests::manifest;
 use super::clockwork::{Random, Shared};
 use crate::config::{SiteName, TrustedKeys};
-use crate::storage::{Put, Store as _};
+use crate::storage::{Pages, Put, Store as _};
 
 pub(super) fn layout() -> Layout {
     Layout::new(SiteName::new("blog").unwrap())
@@ -155,16 +155,12 @@ impl Host {
 }
 
 async fn ages(store: &Shared, now: SystemTime) -> Result<BTreeMap<PackName, std::time::Duration>, RepositoryError> {
-    let (mut there, mut after) = (BTreeMap::new(), None::<String>);
-    loop {
-        let page = store.list(&layout().packs(), after.as_deref()).await?;
-        after = page.objects.last().map(|object| object.key.clone());
+    let (mut there, mut pages) = (BTreeMap::new(), Pages::of(store, layout().packs(), None));
+    while let Some(page) = pages.next().await? {
         let age = |modified| now.duration_since(modified).unwrap_or_default();
         there.extend(page.objects.iter().filter_map(|object| Some((layout().parse_pack(&object.key)?, age(object.modified)))));
-        if !page.more {
-            return Ok(there);
-        }
     }
+    Ok(there)
 }
 
 fn info(name: PackName) -> PackInfo {
