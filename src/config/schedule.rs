@@ -58,6 +58,10 @@ impl Explain for ScheduleError {
     }
 }
 
+/// The years that are searched. Left to itself the library goes through each day up to the year 5000, which takes seconds, before it says
+/// that no date fits; what fits at all does within 40 years, as the 29th of February falls on each day of the week by then.
+const YEARS: &str = "1970-2200";
+
 /// A checked schedule.
 #[derive(Debug, Clone)]
 pub struct Schedule {
@@ -78,10 +82,11 @@ impl Schedule {
             .map(|name| TimeZone::get(name).map_err(|source| ScheduleError::Zone { name: name.to_owned(), source }))
             .transpose()?;
         let cron = CronParser::builder()
-            .seconds(Seconds::Disallowed)
-            .year(Year::Disallowed)
+            // It takes years only where it takes seconds, too.
+            .seconds(Seconds::Required)
+            .year(Year::Required)
             .build()
-            .parse(cron)
+            .parse(&format!("0 {} {YEARS}", cron.trim()))
             .map_err(|source| ScheduleError::Syntax { expression: expression(), source })?;
         let schedule = Self { cron, zone };
         // Whether a date exists at all doesn't depend on where the search begins.
@@ -143,6 +148,17 @@ mod tests {
         assert_eq!(times(&daily, "2026-10-24T12:00:00Z", 2), ["10-25 02:30+0200", "10-26 02:30+0100"]);
         let hourly = paris("30 * * * *");
         assert_eq!(times(&hourly, "2026-10-25T00:00:00Z", 3), ["10-25 02:30+0200", "10-25 02:30+0100", "10-25 03:30+0100"]);
+    }
+
+    #[test]
+    fn the_rarest_dates_are_found_and_what_is_none_is_refused() {
+        // From 2072 to 2112 no 29th of February is a Monday: 2100 is no leap year.
+        let rare = Schedule::parse("0 0 29 2 +MON", Some("UTC")).unwrap();
+        let next = rare.next_after("2072-03-01T00:00:00Z".parse().unwrap()).unwrap();
+        assert_eq!(next.to_string(), "2112-02-29T00:00:00Z");
+        for none in ["0 0 30 2 *", "0 0 31 4,6,9,11 *", "0 01 5 * +"] {
+            assert!(matches!(Schedule::parse(none, Some("UTC")), Err(ScheduleError::Never { .. })), "{none}");
+        }
     }
 
     #[test]
