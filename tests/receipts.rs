@@ -69,10 +69,17 @@ impl Bench {
         output
     }
 
-    /// A run that looks for packs, as it does each week. Whether it heard of a bad one.
+    /// A run after a week. Whether it heard of a bad one.
     #[track_caller]
     fn run(&self) -> bool {
-        let _ = fs::remove_file(self.host.path("state/blog/packs-listed"));
+        for asked in ["packs-listed", "receipts-heard"] {
+            let _ = fs::remove_file(self.host.path(&format!("state/blog/{asked}")));
+        }
+        self.runs()
+    }
+
+    #[track_caller]
+    fn runs(&self) -> bool {
         let output = self.host.run(&["run-now", "--foreground"]);
         let heard = text(&output).contains("pack-missing");
         assert_eq!(output.status.code(), Some(if heard { 3 } else { 0 }), "{}", text(&output));
@@ -102,7 +109,7 @@ fn what_a_standby_finds_bad_is_sent_again() {
     let output = bench.looks(65);
     assert!(text(&output).contains("damaged pack"), "{}", text(&output));
     // Within the week nobody is asked: a run costs no more.
-    bench.host.snapshot();
+    assert!(!bench.runs());
     assert!(!bench.restores("latest"));
     assert!(bench.run());
     assert!(bench.restores("latest") && !bench.restores("1"));
@@ -150,29 +157,65 @@ fn nobody_else_is_heard() {
     fs::remove_file(bench.host.path("state/blog/verified.json")).unwrap();
     assert!(!bench.run());
     bench.blog.trust(&bench.host, &[&public_key(&bench.host), &public_key(&bench.standby)]);
+
+    // Who isn't named silences nobody: not by a later receipt of the same name, of a time to come, nor by one that can't be read.
+    let stranger = bench.blog.machine();
+    bench.blog.trust(&stranger, &[&public_key(&bench.host)]);
+    std::thread::sleep(Duration::from_millis(1100));
+    let output = stranger.run(&["verify", "--receipt", "aws-1"]);
+    assert!(output.status.success(), "{}", text(&output));
+    let theirs = bench.receipts().pop().unwrap();
+    let later = theirs.file_name().unwrap().to_str().unwrap().replacen("202", "992", 1);
+    fs::copy(&theirs, theirs.with_file_name(later)).unwrap();
+    fs::write(other.join("20260101T000000Z-0000000000000000.json"), "{").unwrap();
     assert!(bench.run());
     assert!(bench.restores("latest"));
 }
 
 #[test]
-fn a_prune_leaves_the_newest_of_each_standby() {
+fn who_is_believed_without_keys_costs_one_upload_a_week() {
+    let bench = Bench::new();
+    bench.damage();
+    bench.looks(65);
+    assert!(bench.run());
+    // The same pack is named by the same receipt, and a snapshot that doesn't need it asks nobody before a week is over.
+    for _ in 0..2 {
+        assert!(!bench.runs());
+    }
+    let heard = fs::read_to_string(bench.host.path("state/blog/receipts-heard")).unwrap();
+    assert!(heard.trim().parse::<jiff::Timestamp>().is_ok(), "{heard}");
+}
+
+#[test]
+fn a_reader_that_has_signed_looks_at_the_hosts_packs_all_the_same() {
+    let bench = Bench::new();
+    bench.looks(0);
+    assert!(!bench.standby.path("state/signing-key").exists());
+    assert!(bench.standby.ok(&["check"]).contains(&public_key(&bench.standby)));
+    let pruned = bench.standby.run(&["prune", "--keep-last", "1"]);
+    assert!(pruned.status.success(), "{}", text(&pruned));
+    bench.damage();
+    let output = bench.looks(65);
+    assert!(!text(&output).contains("not looked at"), "{}", text(&output));
+}
+
+#[test]
+fn a_prune_takes_what_no_longer_counts() {
     let bench = Bench::new();
     for _ in 0..3 {
         bench.looks(0);
     }
     let receipts = bench.receipts();
     assert_eq!(receipts.len(), 3);
-    let other = bench.standby.run(&["verify", "--receipt", "aws-2"]);
-    assert!(other.status.success(), "{}", text(&other));
-    bench.host.ok(&["prune", "--keep-last", "1"]);
-    assert_eq!(bench.receipts(), receipts, "they are young");
-    let old = SystemTime::now() - Duration::from_secs(8 * 86_400);
-    for receipt in &receipts {
-        fs::File::options().write(true).open(receipt).unwrap().set_modified(old).unwrap();
+    let junk = bench.blog.store().join("blog/standbys/aws-1/20260101T000000Z-0000000000000000.json");
+    fs::write(&junk, "no receipt").unwrap();
+    for (receipt, days) in [(&receipts[0], 34), (&receipts[1], 36), (&junk, 36)] {
+        let time = SystemTime::now() - Duration::from_secs(days * 86_400);
+        fs::File::options().write(true).open(receipt).unwrap().set_modified(time).unwrap();
     }
     bench.host.ok(&["prune", "--keep-last", "1"]);
-    assert_eq!(bench.receipts(), receipts[2..]);
-    assert_eq!(fs::read_dir(bench.blog.store().join("blog/standbys/aws-2")).unwrap().count(), 1);
+    assert_eq!(bench.receipts(), [receipts[0].clone(), receipts[2].clone()]);
+    assert!(bench.host.ok(&["verify"]).contains("nothing is wrong"));
 }
 
 #[test]

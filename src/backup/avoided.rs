@@ -2,7 +2,7 @@
 //! verify on this machine, or a standby's receipt, found bad; and those of which the parent needs little. What is needed of them is read and sent again: so snapshots from
 //! this one on are whole, and little that nobody needs is kept.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -18,7 +18,7 @@ use crate::repository::layout::Layout;
 use crate::repository::lost_packs::{Lost, lost};
 use crate::repository::manifest::PackInfo;
 use crate::repository::sparse::sparse;
-use crate::repository::state::{LocalSnapshot, SiteState};
+use crate::repository::state::{LocalSnapshot, SiteState, Weekly};
 use crate::repository::{RepositoryError, receipt};
 use crate::storage::{Store, StoreErrorKind};
 
@@ -35,12 +35,19 @@ struct Packs {
     lost: HashSet<PackName>,
     /// Whole, but for the most part not needed.
     sparse: HashSet<PackName>,
+    /// When standbys were asked, if they were.
+    heard: Option<Timestamp>,
 }
 
 impl Avoided {
     /// Whether nothing is taken from this chunk's pack.
     pub(super) fn has(&self, chunk: &ChunkRef) -> bool {
         self.0.lost.contains(&chunk.pack) || self.0.sparse.contains(&chunk.pack)
+    }
+
+    /// The snapshot that goes by it is committed: what standbys said has been done.
+    pub(super) fn done(&self, state: &SiteState) -> Result<(), RepositoryError> {
+        self.0.heard.map_or(Ok(()), |at| state.note(Weekly::Receipts, at))
     }
 
     /// Whether any of these chunks is lost.
@@ -81,8 +88,12 @@ pub(super) async fn look(
     let packs = parent.map(|parent| parent.manifest.packs.as_slice()).unwrap_or_default();
     let found_bad = |pack: &&PackInfo| known_bad.contains(&pack.name);
     let mut lost: Vec<_> = packs.iter().filter(found_bad).map(|pack| (pack, "a verify found it bad".to_owned())).collect();
-    let asked = asked((store, layout), state, packs, &told, progress).await?;
-    lost.extend(asked.into_iter().filter(|(pack, _)| !known_bad.contains(&pack.name)));
+    let (heard, at) = heard((store, layout), state, packs, &told, progress).await?;
+    for (pack, why) in asked((store, layout), state, packs, progress).await?.into_iter().chain(heard) {
+        if !lost.iter().any(|(known, _)| known.name == pack.name) {
+            lost.push((pack, why));
+        }
+    }
     let finding = |(pack, why): &(&PackInfo, String)| Finding {
         code: FindingCode::PackMissing,
         subject: layout.pack(pack).as_str().into(),
@@ -100,23 +111,27 @@ pub(super) async fn look(
         )));
     }
     let sparse = sparse.into_iter().map(|pack| pack.name).collect();
-    Ok((Avoided(Arc::new(Packs { lost, sparse })), findings))
+    Ok((Avoided(Arc::new(Packs { lost, sparse, heard: at })), findings))
 }
 
-/// Which of these packs the store lacks, and which standbys say are bad, if that wasn't asked for a week.
+/// Whether a week has passed since this was done.
+fn is_due(state: &SiteState, what: Weekly, now: Timestamp) -> bool {
+    // A time to come is another clock's.
+    state.last(what).is_none_or(|at| at > now || now.duration_since(at) >= EVERY)
+}
+
+/// Which of these packs the store says that it lacks, if that wasn't asked for a week.
 async fn asked<'p>(
     (store, layout): (&dyn Store, &Layout),
     state: &SiteState,
     packs: &'p [PackInfo],
-    told: &Told<'_>,
     progress: &dyn Progress,
 ) -> Result<Vec<(&'p PackInfo, String)>, BackupError> {
     let now = Timestamp::now();
-    // A time to come is another clock's.
-    if state.packs_listed().is_some_and(|at| at <= now && now.duration_since(at) < EVERY) {
+    if !is_due(state, Weekly::Packs, now) {
         return Ok(Vec::new());
     }
-    let mut lost: Vec<_> = match lost(store, layout, packs).await {
+    let lost = match lost(store, layout, packs).await {
         Ok(lost) => lost.into_iter().map(|(pack, how)| (pack, why(pack, how))).collect(),
         Err(error) if error.kind == StoreErrorKind::Denied => {
             progress.event(Event::Note(format!("whether packs are missing can't be asked: {}", render(&error))));
@@ -124,25 +139,39 @@ async fn asked<'p>(
         }
         Err(error) => return Err(error.into()),
     };
-    let found_bad = match receipt::bad_packs(store, layout, told.readers, told.host).await {
-        Err(RepositoryError::Store(error)) if error.kind == StoreErrorKind::Denied => {
-            progress.event(Event::Note(format!("what standbys found can't be asked: {}", render(&error))));
-            BTreeMap::new()
-        }
-        found => found?,
-    };
-    for pack in packs {
-        if let Some(standby) = found_bad.get(&pack.name)
-            && !lost.iter().any(|(lost, _)| lost.name == pack.name)
-        {
-            lost.push((pack, format!("standby {standby} found it bad")));
-        }
-    }
     // Not before what is lost has been sent again is it time to wait another week.
     if lost.is_empty() {
-        state.note_packs_listed(now)?;
+        state.note(Weekly::Packs, now)?;
     }
     Ok(lost)
+}
+
+/// Which of these packs standbys say are bad, if they weren't asked for a week; and when they were asked.
+async fn heard<'p>(
+    (store, layout): (&dyn Store, &Layout),
+    state: &SiteState,
+    packs: &'p [PackInfo],
+    told: &Told<'_>,
+    progress: &dyn Progress,
+) -> Result<(Vec<(&'p PackInfo, String)>, Option<Timestamp>), BackupError> {
+    let now = Timestamp::now();
+    if !is_due(state, Weekly::Receipts, now) {
+        return Ok((Vec::new(), None));
+    }
+    let heard = match receipt::hear(store, layout, told.readers, told.host).await {
+        Err(error) if error.is_denied() => {
+            progress.event(Event::Note(format!("what standbys found can't be asked: {}", render(&error))));
+            return Ok((Vec::new(), None));
+        }
+        heard => heard?,
+    };
+    if heard.more {
+        let note =
+            "there are more receipts of standbys than are looked at; the oldest are passed over: see who writes below standbys/";
+        progress.event(Event::Note(note.to_owned()));
+    }
+    let bad = packs.iter().filter_map(|pack| Some((pack, heard.bad_packs.get(&pack.name)?)));
+    Ok((bad.map(|(pack, standby)| (pack, format!("standby {standby} found it bad"))).collect(), Some(now)))
 }
 
 fn why(pack: &PackInfo, how: Lost) -> String {

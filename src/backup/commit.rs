@@ -139,7 +139,13 @@ impl Commit<'_> {
         let published = self.place([files, tables, notes], trees, usage, &resumed, counts)?;
         let judged = Judged { watched, baseline, suspect };
         let manifest = self.manifest(published, judged, (server, point_in_time), &found);
-        self.commit(manifest, findings::first(&found)).await
+        let (state, run) = (self.state, self.run);
+        let summary = self.commit(manifest, findings::first(&found)).await?;
+        if let Err(error) = avoided.done(state) {
+            // They are asked again by the next run.
+            run.context.progress.event(Event::Note(format!("after the commit: {}", render(&error))));
+        }
+        Ok(summary)
     }
 
     fn publisher<'b>(&'b mut self, lists: &'b mut Known, usage: &'b mut Usage) -> Publisher<'b> {

@@ -18,7 +18,7 @@ use crate::progress::Silent;
 use crate::repository::layout::Layout;
 use crate::repository::receipt;
 use crate::repository::verify::{Fault, Report, Verify};
-use crate::restore::{Scratch, verify_by_trial};
+use crate::restore::{RestoreError, Scratch, TrialEnded, verify_by_trial};
 use crate::storage;
 
 /// Looks at a site's part of the store and says what is wrong with it.
@@ -43,18 +43,19 @@ pub(super) async fn run(settings: &Settings, args: &VerifyArgs, out: &mut Output
         cancel: cancelled_by_signals(),
     };
     let state = &settings.daemon.state;
-    let (report, kept, trial) = if args.restore {
+    let ended = if args.restore {
         let dir = args.scratch.clone().unwrap_or_else(|| state.clone());
         let scratch = Scratch { dir, database: account(site, &args.account)?, connections: DEFAULT_CONNECTIONS };
-        let ended = verify_by_trial(verify, &scratch, state, Arc::new(Silent)).await?;
-        (ended.report, ended.kept.map_err(|error| render(&error)), ended.trial)
+        verify_by_trial(verify, &scratch, state, Arc::new(Silent)).await?
     } else {
         let (report, kept) = verify.run_and_keep(state).await?;
-        (report, kept.map_err(|error| render(&error)), Ok(()))
+        TrialEnded { report, kept: kept.map_err(RestoreError::from), trial: Ok(()) }
     };
-    if let Err(why) = kept {
+    let says_something = ended.says_something();
+    let TrialEnded { report, kept, trial } = ended;
+    if let Err(error) = kept {
         // Another machine than the one that is backed up need not keep it; it only lacks what the next verify would compare with.
-        out.note(format!("what was found is not kept here: {why}"));
+        out.note(format!("what was found is not kept here: {}", render(&error)));
     }
     if args.json {
         out.json(&Answer { api: 1, site: site.name.as_str(), report: &report });
@@ -62,8 +63,7 @@ pub(super) async fn run(settings: &Settings, args: &VerifyArgs, out: &mut Output
         tell(&report, out);
     }
     if let Some(standby) = &args.receipt
-        && report.snapshots > 0
-        && (trial.is_ok() || !report.is_fine())
+        && says_something
     {
         match receipt::leave(store.as_ref(), &layout, standby, &report, state).await {
             Ok(left) => out.note(format!("left a receipt: {left}")),

@@ -64,7 +64,7 @@ impl Verifier for StoreVerifier {
             known_bad: Default::default(),
             cancel: cancel.clone(),
         };
-        let (report, kept) = if level == Level::Restore {
+        let ended = if level == Level::Restore {
             let database = site.database.clone();
             let database = match trial.account {
                 Some((user, password)) => database.by(user, password),
@@ -72,26 +72,25 @@ impl Verifier for StoreVerifier {
             };
             let dir = trial.scratch.unwrap_or_else(|| self.state.clone());
             let scratch = Scratch { dir, database, connections: DEFAULT_CONNECTIONS };
-            let TrialEnded { report, kept, trial } = verify_by_trial(verify, &scratch, &self.state, Arc::new(Silent)).await?;
-            if let Err(error) = trial {
-                tell(&site.name, level, &report);
-                return Err(error);
-            }
-            (report, kept)
+            verify_by_trial(verify, &scratch, &self.state, Arc::new(Silent)).await?
         } else {
             let (report, kept) = verify.run_and_keep(&self.state).await?;
-            (report, kept.map_err(RestoreError::from))
+            TrialEnded { report, kept: kept.map_err(RestoreError::from), trial: Ok(()) }
         };
-        if let Err(error) = kept {
-            tracing::error!(site = %site.name, "what a verify found is not kept: {}", render(&error));
+        if let Err(error) = &ended.kept {
+            tracing::error!(site = %site.name, "what a verify found is not kept: {}", render(error));
         }
         if let Some(standby) = site.verify.as_ref().and_then(|verify| verify.receipt.as_ref())
-            && report.snapshots > 0
-            && let Err(error) = receipt::leave(store.as_ref(), &layout, standby, &report, &self.state).await
+            && ended.says_something()
+            && let Err(error) = receipt::leave(store.as_ref(), &layout, standby, &ended.report, &self.state).await
         {
             tracing::error!(site = %site.name, "a receipt of what a verify found could not be left: {}", render(&error));
         }
-        Ok(report)
+        if let Err(error) = ended.trial {
+            tell(&site.name, level, &ended.report);
+            return Err(error);
+        }
+        Ok(ended.report)
     }
 }
 

@@ -157,6 +157,19 @@ impl RepositoryError {
         }
     }
 
+    /// The pack that it says is damaged or gone, if it says so of one.
+    pub fn bad_pack(&self) -> Option<super::ids::PackName> {
+        match self {
+            Self::Damaged { what, .. } => what.strip_prefix("pack ")?.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// Whether the store refused: these credentials may not.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Store(error) if error.kind == crate::storage::StoreErrorKind::Denied)
+    }
+
     /// Whether it says that the object's content can't be had any more: it is gone, or another. What only keeps from reading it is none.
     pub fn is_loss(&self) -> bool {
         use crate::storage::StoreErrorKind::{Damaged, NotFound, TooLarge};

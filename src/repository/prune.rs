@@ -1,7 +1,7 @@
 //! Pruning: drops the snapshots that no rule keeps, and packs that nothing has needed for the grace period (docs/RETENTION.md).
 //!
 //! It runs beside backups and beside itself, without locks. [`plan`](Plan::make) only reads, in this order: manifests, acceptances if one is
-//! suspect, notes, checkpoints, packs.
+//! suspect, notes, checkpoints, receipts, packs.
 //! What is dropped or written meanwhile is seen by the next of these. [`Plan::carry_out`] writes the note, then deletes manifests, then
 //! packs that were nobody's before, then old checkpoints, notes and receipts. Killed anywhere, the next prune does the rest.
 
@@ -93,7 +93,7 @@ pub struct Pruned {
     pub snapshots: u64,
     /// Packs that it deleted.
     pub packs: Amount,
-    /// Old checkpoints and notes that it deleted.
+    /// Old checkpoints, notes and receipts that it deleted.
     pub tidied: u64,
 }
 

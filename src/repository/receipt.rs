@@ -1,8 +1,10 @@
 //! Receipts (docs/FORMAT.md, "Receipt"): a machine that follows a site has looked at its snapshots, and says what it found. One object each,
 //! created where the site's host may not write. The host's runs send again what a receipt says is bad.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,14 +17,16 @@ use super::sign::{self, Kind, SigningKey};
 use super::verify::Report;
 use super::writer::checksummed;
 use crate::config::{PublicKey, StandbyName, TrustedKeys};
-use crate::storage::{Pages, Store};
+use crate::storage::{Listed, Pages, Store};
 
 /// A receipt that names [`MOST_PACKS`] is shorter.
 const LIMIT: u64 = 1 << 20;
-/// Packs that one receipt names: where more are bad, the next names others.
+/// Packs that one receipt names. Where more are bad, most of the store is, and a run that sends all again (`--full`) is called for.
 const MOST_PACKS: usize = 10_000;
-/// Of so many standbys the newest receipt is read: whoever can write there may have made up any number.
-const MOST_STANDBYS: usize = 100;
+/// So many receipts are looked at, the newest first.
+const MOST: usize = 1000;
+/// How long a receipt counts, and stays: each run that looks does so within a week.
+pub const KEPT: Duration = Duration::from_secs(35 * 24 * 3600);
 
 /// What a standby says of a site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +66,7 @@ pub async fn leave(
     report: &Report,
     state: &Path,
 ) -> Result<String, RepositoryError> {
-    let (key, _) = SigningKey::load_or_make(state)?;
+    let key = SigningKey::for_records(state)?;
     let (id, at) = (super::random_run_id(), Timestamp::now());
     let receipt = Receipt {
         format: FORMAT,
@@ -95,36 +99,47 @@ pub(super) async fn read(store: &dyn Store, layout: &Layout, key: &str) -> Resul
     }
 }
 
-/// The bad packs that the newest receipt of each standby names, and who names them. A receipt counts if it is signed by one of `readers`, or where
-/// those name nobody by any; and never if it is signed by `host`, which knows what it found itself. One LIST for a thousand, one GET for each standby.
-pub async fn bad_packs(
-    store: &dyn Store,
-    layout: &Layout,
-    readers: &TrustedKeys,
-    host: PublicKey,
-) -> Result<BTreeMap<PackName, StandbyName>, RepositoryError> {
-    let (mut newest, mut pages) = (BTreeMap::new(), Pages::of(store, layout.receipts(), None));
+/// What believed receipts say.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// Packs that are missing or bad, and who says so.
+    pub bad_packs: BTreeMap<PackName, StandbyName>,
+    /// There are more receipts than are read.
+    pub more: bool,
+}
+
+/// The newest receipt of each standby that is believed, by the store's own clock, and no older than [`KEPT`]. One counts if it is signed by one of
+/// `readers`, or where those name nobody by any; and never if it is signed by `host`, which knows what it found itself. One LIST for a thousand, and
+/// a GET for each that is looked at.
+pub async fn hear(store: &dyn Store, layout: &Layout, readers: &TrustedKeys, host: PublicKey) -> Result<Heard, RepositoryError> {
+    let (mut heard, mut newest, mut now) = (Heard::default(), Vec::<(ReceiptKey, Listed)>::new(), None);
+    let mut pages = Pages::of(store, layout.receipts(), None);
     while let Some(page) = pages.next().await? {
-        for object in page.objects {
-            if let Some(ReceiptKey { standby, .. }) = layout.parse_receipt(&object.key)
-                && (newest.len() < MOST_STANDBYS || newest.contains_key(&standby))
-            {
-                // They come in the order of their times.
-                newest.insert(standby, object.key);
-            }
-        }
+        now = now.or(page.clock);
+        let now = now.unwrap_or_else(SystemTime::now);
+        let young = |object: &Listed| now.duration_since(object.modified).is_ok_and(|age| age <= KEPT) || object.modified > now;
+        let found = page.objects.into_iter().filter(young);
+        newest.extend(found.filter_map(|object| Some((layout.parse_receipt(&object.key)?, object))));
+        // Whoever can write there may have put any number.
+        newest.sort_by_key(|(_, object)| Reverse(object.modified));
+        heard.more |= newest.len() > MOST;
+        newest.truncate(MOST);
     }
-    let mut bad = BTreeMap::new();
-    for (standby, key) in newest {
-        match read(store, layout, &key).await {
-            Ok(receipt) if receipt.signer != Some(host) && sign::accept(readers, receipt.signer, &key).is_ok() => {
-                bad.extend(receipt.bad_packs.into_iter().map(|pack| (pack, standby.clone())));
+    let mut known = BTreeSet::new();
+    for (ReceiptKey { standby, .. }, object) in newest {
+        if known.contains(&standby) {
+            continue;
+        }
+        match read(store, layout, &object.key).await {
+            Ok(receipt) if receipt.signer != Some(host) && sign::accept(readers, receipt.signer, &object.key).is_ok() => {
+                heard.bad_packs.extend(receipt.bad_packs.into_iter().map(|pack| (pack, standby.clone())));
+                known.insert(standby);
             }
             Ok(_) => {}
-            // It says nothing then; `verify` tells it.
-            Err(error) if error.is_of_the_object() => {}
+            // One that can't be read, or may not, says nothing and hides no other; `verify` tells it.
+            Err(error) if error.is_of_the_object() || error.is_denied() => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(bad)
+    Ok(heard)
 }

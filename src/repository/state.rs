@@ -2,12 +2,14 @@
 //! (`sign`): the next run then reads the parent's lists from the store, or is full.
 //!
 //! ```text
-//! <state>/signing-key                       what this machine signs with, for all sites
+//! <state>/signing-key                       what this machine's runs sign with, for all sites
+//! <state>/reader-key                        what a machine without runs signs notes, acceptances and receipts with
 //! <state>/<site>/lock                       held while a run is under way
 //! <state>/<site>/parent                     the id of the parent's directory
 //! <state>/<site>/snapshots/<id>/            manifest.json, files.zst, tree-*.zst, tables.zst, key: of the parent, or of a commit under way
 //! <state>/<site>/journal                    what the run under way has uploaded
 //! <state>/<site>/packs-listed               when the store was last asked for all packs that the parent needs
+//! <state>/<site>/receipts-heard             when the run was that last asked for receipts
 //! <state>/<site>/verified.json              what verifies found (`verify`)
 //! <state>/<site>/restore-under-way          written by a restore onto the site, removed when it comes to its end
 //! <state>/<site>/scratch/                   goes with the run
@@ -73,14 +75,27 @@ impl LocalSnapshot {
     }
 }
 
+/// What a run asks the store once a week.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weekly {
+    /// Whether all packs that the parent needs are there; noted once they are.
+    Packs,
+    /// What standbys found; noted once a snapshot that goes by it is committed.
+    Receipts,
+}
+
+impl Weekly {
+    fn file(self) -> &'static str {
+        match self {
+            Self::Packs => "packs-listed",
+            Self::Receipts => "receipts-heard",
+        }
+    }
+}
+
 /// The list of a tree beside wp-content in a snapshot's directory.
 pub fn tree_list(dir: &Path, name: TreeName) -> PathBuf {
     dir.join(format!("tree-{}.zst", name.as_str()))
-}
-
-/// Whether a run of this site has committed on this machine, as far as its local state tells.
-pub fn backs_up(state: &Path, site: &SiteName) -> bool {
-    state.join(site.as_str()).join("parent").exists()
 }
 
 impl SiteState {
@@ -112,14 +127,14 @@ impl SiteState {
         Some(restore_marker(&self.dir)).filter(|marker| marker.exists())
     }
 
-    /// When the store was last asked for the packs that the parent needs, by this host's clock.
-    pub fn packs_listed(&self) -> Option<jiff::Timestamp> {
-        fs::read_to_string(self.dir.join("packs-listed")).ok()?.trim().parse().ok()
+    /// When this was last done, by this host's clock.
+    pub fn last(&self, what: Weekly) -> Option<jiff::Timestamp> {
+        fs::read_to_string(self.dir.join(what.file())).ok()?.trim().parse().ok()
     }
 
-    /// Notes that it was asked, and has them.
-    pub fn note_packs_listed(&self, at: jiff::Timestamp) -> Result<(), RepositoryError> {
-        write_durably(&self.dir.join("packs-listed"), format!("{at}\n").as_bytes())
+    /// Notes that it was done.
+    pub fn note(&self, what: Weekly, at: jiff::Timestamp) -> Result<(), RepositoryError> {
+        write_durably(&self.dir.join(what.file()), format!("{at}\n").as_bytes())
     }
 
     /// Whether nothing of a run before is here.

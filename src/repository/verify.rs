@@ -24,7 +24,6 @@ use super::layout::Layout;
 use super::manifest::Parent;
 use super::prune::Amount;
 use super::sign::SigningKey;
-use super::state;
 use crate::config::{Identities, PublicKey, TrustedKeys};
 use crate::storage::Store;
 
@@ -306,12 +305,7 @@ impl Verify {
     /// The same with what verifies before have kept in local state, and that.
     pub fn informed(mut self, state: &Path) -> (Self, Record) {
         let record = Record::load(state, self.layout.site());
-        // Whoever only reads may have a key, too: for receipts and acceptances.
-        self.own = if state::backs_up(state, self.layout.site()) {
-            SigningKey::load(state).ok().flatten().map(|key| key.public())
-        } else {
-            None
-        };
+        self.own = SigningKey::load(state).ok().flatten().map(|key| key.public());
         (self.seen, self.known_bad) = (record.newest.clone(), record.bad_packs.clone());
         if let Level::Read(share) = &mut self.level {
             *share = Share::new(share.of(), record.turn);

@@ -54,6 +54,13 @@ pub struct TrialEnded {
     pub trial: Result<(), RestoreError>,
 }
 
+impl TrialEnded {
+    /// Whether there is something that others should know.
+    pub fn says_something(&self) -> bool {
+        self.report.snapshots > 0 && (self.trial.is_ok() || !self.report.is_fine())
+    }
+}
+
 /// Looks at the store's structure, then tries the newest snapshot of those that are believed, and keeps what was found. Whose are believed: those
 /// that `verify` trusts, or where it names nobody, this machine's own; another's SQL is never run. Needs a multi-threaded runtime.
 ///
@@ -101,6 +108,10 @@ pub async fn verify_by_trial(
             Err(error) if is_of_the_snapshot(&error) => {
                 tried_it = true;
                 let detail = format!("it doesn't restore: {}", render(&error));
+                if let RestoreError::Repository(error) = &error {
+                    // So it is sent again.
+                    report.bad_packs.extend(error.bad_pack());
+                }
                 report.fault(Fault { kind: FaultKind::Restored, object: key, detail, snapshots: None });
             }
             Err(error) => {

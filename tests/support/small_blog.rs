@@ -57,8 +57,9 @@ impl SmallBlog {
     }
 }
 
-/// The key that a machine signs with.
+/// The key that a machine signs with: its runs', or its own if it makes none.
 pub fn public_key(machine: &Agent) -> String {
-    let key = fs::read_to_string(machine.path("state/signing-key")).expect("the key");
+    let read = |name: &str| fs::read_to_string(machine.path(&format!("state/{name}")));
+    let key = read("signing-key").or_else(|_| read("reader-key")).expect("the key");
     key.lines().find_map(|line| line.strip_prefix("# public key: ")).expect("its public half").to_owned()
 }

@@ -9,9 +9,10 @@ use super::super::RepositoryError;
 use super::super::accepted;
 use super::super::checkpoint::{self, Checkpoint};
 use super::super::ids::{PackName, RunId};
-use super::super::layout::{Layout, ReceiptKey};
+use super::super::layout::Layout;
 use super::super::manifest::FORMAT;
 use super::super::pruned::{Dropped, Note};
+use super::super::receipt;
 use super::super::retention::{self, Candidate, Reason, Standing};
 use super::super::reuse::{Rules, Since};
 use super::super::sign;
@@ -255,22 +256,16 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Of each standby the newest receipt stays, and those that are young.
+    /// Receipts go when they no longer count.
     async fn receipts(&self, seen: &mut Seen) -> Result<(), RepositoryError> {
-        let mut last: Option<(ReceiptKey, Listed)> = None;
-        let mut pages = Pages::of(self.store, self.layout.receipts(), None);
-        while let Some(page) = pages.next().await? {
-            for object in page.objects {
-                let Some(key) = self.layout.parse_receipt(&object.key) else { continue };
-                // Those of a standby come in the order of their times.
-                if let Some((before, receipt)) = last.replace((key.clone(), object))
-                    && before.standby == key.standby
-                    && seen.age(&receipt) > self.rules.grace
-                {
-                    seen.old.push(receipt.key);
-                }
-            }
-        }
+        let found = match self.all(&self.layout.receipts()).await {
+            // Another machine's, which has made it so that this one can't look: no reason to keep everything else.
+            Err(error) if error.is_denied() => return Ok(()),
+            found => found?.0,
+        };
+        let old = found.into_iter().filter(|object| self.layout.parse_receipt(&object.key).is_some());
+        let old: Vec<_> = old.filter(|object| seen.age(object) > receipt::KEPT).map(|object| object.key).collect();
+        seen.old.extend(old);
         Ok(())
     }
 

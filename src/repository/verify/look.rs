@@ -12,7 +12,7 @@ use crate::repository::pruned::Note;
 use crate::repository::sign;
 use crate::repository::snapshots::{self, Found, Stored};
 use crate::repository::{RepositoryError, accepted, receipt};
-use crate::storage::{Listed, Pages, StoreErrorKind};
+use crate::storage::{Listed, Pages};
 
 /// A pack that snapshots need.
 pub(super) struct Needed {
@@ -63,7 +63,7 @@ impl Look<'_> {
                     unread.insert(found.path.clone());
                     continue;
                 }
-                Err(error) if is_denied(&error) => {
+                Err(error) if error.is_denied() => {
                     denied.push((found, error));
                     continue;
                 }
@@ -175,7 +175,7 @@ impl Look<'_> {
                 }
                 // Another prune has tidied it away.
                 Err(error) if snapshots::is_gone(&error) => {}
-                Err(error) if error.is_of_the_object() || may_read && is_denied(&error) => {
+                Err(error) if error.is_of_the_object() || may_read && error.is_denied() => {
                     self.fault(FaultKind::Note, &object.key, reason(&error), None);
                 }
                 Err(error) => return Err(error),
@@ -191,13 +191,24 @@ impl Look<'_> {
         for Listed { key, .. } in self.all(&layout.checkpoints()).await? {
             self.record(&key, may_read, checkpoint::read(store, layout, &key, &verify.trusted).await.map(drop))?;
         }
-        for Listed { key, .. } in self.all(&layout.receipts()).await? {
+        for Listed { key, .. } in self.all_of_others(layout.receipts()).await? {
             self.record(&key, may_read, receipt::read(store, layout, &key).await.map(drop))?;
         }
-        for Listed { key, .. } in self.all(&layout.accepted()).await? {
+        for Listed { key, .. } in self.all_of_others(layout.accepted()).await? {
             self.record(&key, may_read, accepted::read(store, layout, &key).await.map(drop))?;
         }
         Ok(())
+    }
+
+    /// What other machines have put there: they may have made it so that this one can't look.
+    async fn all_of_others(&mut self, prefix: String) -> Result<Vec<Listed>, RepositoryError> {
+        match self.all(&prefix).await {
+            Err(error) if error.is_denied() => {
+                self.report.not_looked_at(format!("{prefix}, which this account may not list"));
+                Ok(Vec::new())
+            }
+            found => found,
+        }
     }
 
     fn record(&mut self, key: &str, may_read: bool, read: Result<(), RepositoryError>) -> Result<(), RepositoryError> {
@@ -206,7 +217,7 @@ impl Look<'_> {
             Ok(()) => Ok(()),
             // A prune has tidied it away.
             Err(error) if snapshots::is_gone(&error) => Ok(()),
-            Err(error) if error.is_of_the_object() || may_read && is_denied(&error) => {
+            Err(error) if error.is_of_the_object() || may_read && error.is_denied() => {
                 self.fault(FaultKind::Record, key, reason(&error), None);
                 Ok(())
             }
@@ -226,10 +237,6 @@ impl Look<'_> {
         }
         Ok(all)
     }
-}
-
-fn is_denied(error: &RepositoryError) -> bool {
-    matches!(error, RepositoryError::Store(error) if error.kind == StoreErrorKind::Denied)
 }
 
 fn link(stored: &Stored) -> Link {
