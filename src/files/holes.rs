@@ -58,11 +58,18 @@ pub(super) struct Content<'f> {
     pub(super) at: u64,
     /// Bytes read.
     pub(super) count: u64,
+    /// The hash of them, where it is wanted.
+    pub(super) sum: Option<blake3::Hasher>,
 }
 
 impl<'f> Content<'f> {
     pub(super) fn new(file: &'f File, size: u64, holes: &'f [Hole]) -> Self {
-        Self { file, holes, size, at: 0, count: 0 }
+        Self { file, holes, size, at: 0, count: 0, sum: None }
+    }
+
+    /// The same, hashing what is read.
+    pub(super) fn summed(file: &'f File, size: u64, holes: &'f [Hole]) -> Self {
+        Self { sum: Some(blake3::Hasher::new()), ..Self::new(file, size, holes) }
     }
 }
 
@@ -87,6 +94,9 @@ impl Read for Content<'_> {
                 Ok(read) => {
                     self.at += read as u64;
                     self.count += read as u64;
+                    if let Some(sum) = &mut self.sum {
+                        sum.update(into.get(..read).unwrap_or_default());
+                    }
                     return Ok(read);
                 }
             }

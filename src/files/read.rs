@@ -33,6 +33,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The kernel stamps files by a clock that ticks as seldom as every 10 ms: two changes within a tick have the same ctime.
 const TICK: Duration = Duration::from_millis(20);
 
+/// A write sets the ctime when it begins, and may take this long: a file that changed within it is read twice, and the readings must agree. Then it
+/// was that, as a whole, at the moment between them.
+const WRITING: Duration = Duration::from_secs(1);
+
 /// Takes a file's content, in order. Pieces are cut by content where a file is large, so that an edit changes few.
 pub trait PieceSink {
     /// The next piece; never empty.
@@ -209,19 +213,32 @@ fn read_once(
     if data_size > LARGEST_FILE {
         return Err(ReadError::TooLarge);
     }
-    let mut content = Content::new(&file, size(&before), &holes);
+    let may_be_written = changed_within(WRITING, &before, clock(), clock());
+    let content = if may_be_written { Content::summed } else { Content::new };
+    let mut content = content(&file, size(&before), &holes);
     let mut whole = 0;
     let outcome = if data_size <= LARGEST_PIECE as u64 {
         fill(&mut content, window, &mut whole).map(|_| ()).map_err(ReadError::from)
     } else {
         cut(&mut content, window, sink)
     };
-    let (size_read, count) = (content.at, content.count);
+    let (size_read, count, sum) = (content.at, content.count, content.sum);
     *bytes_read += count;
     outcome?;
+    let agrees = match sum {
+        Some(sum) => {
+            let mut again = Content::summed(&file, size(&before), &holes);
+            // What is handed over later stays.
+            let scratch = window.get_mut(LARGEST_PIECE..).unwrap_or_default();
+            while again.read(scratch)? > 0 {}
+            *bytes_read += again.count;
+            again.sum.is_some_and(|again| again.finalize() == sum.finalize())
+        }
+        None => true,
+    };
     let (xattrs, lacking) = xattrs::read(&xattrs::At::Open(file.as_fd()));
     let after = fstat(&file).map_err(io::Error::from)?;
-    let settled = same(&before, &after) && size_read == size(&before) && !is_fresh;
+    let settled = same(&before, &after) && size_read == size(&before) && agrees && !is_fresh;
     Ok(Reading { before, size: size_read, holes, xattrs, lacking, settled, whole })
 }
 
@@ -244,10 +261,14 @@ fn ask(file: &File) -> io::Result<(Stat, bool)> {
     Ok((stat, is_fresh(&stat, earliest, clock())))
 }
 
-/// A time in the future is another clock's and says nothing.
 fn is_fresh(stat: &Stat, earliest: Duration, latest: Duration) -> bool {
+    changed_within(TICK, stat, earliest, latest)
+}
+
+/// Whether its last change may be as young as that. A time in the future is another clock's and says nothing.
+fn changed_within(age: Duration, stat: &Stat, earliest: Duration, latest: Duration) -> bool {
     let changed = Duration::from_nanos(u64::try_from(ctime(stat)).unwrap_or(0));
-    changed <= latest && changed + TICK > earliest
+    changed <= latest && changed + age > earliest
 }
 
 fn clock() -> Duration {
