@@ -18,7 +18,7 @@ use support::s3::{Action, S3Server};
 /// `lock_wait`'s default.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// What a machine that is busy with other tests may add.
-const MARGIN: Duration = Duration::from_secs(1);
+const MARGIN: Duration = Duration::from_secs(2);
 
 /// Accounts of the dump, with their rights beside reading. The first may see what waits behind it, the other must find out otherwise.
 const ACCOUNTS: [(&str, &str); 2] = [("watcher", "PROCESS, RELOAD"), ("reader", "")];

@@ -7,7 +7,7 @@ mod support;
 
 use std::process::{Child, Stdio};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::agent::{Agent, Store, signal};
 use support::compare::{same_database, same_tree};
@@ -124,11 +124,12 @@ fn sigkill_at_random_moments() {
     let mut fixture = Fixture::new();
     fixture.agent.snapshot();
     fixture.freeze();
-    // Seeded, so that a failure can be had again.
+    // Seeded, so that a failure can be had again, as far as the machine is as fast.
     let moments = small_site::noise(2 * kills, 4711);
     let mut killed = 0;
+    // How long each takes when it isn't killed.
+    let mut lasts = [Duration::ZERO; 3];
     for (n, moment) in moments.chunks(2).map(|b| u64::from(b[0]) + u64::from(b[1])).enumerate() {
-        let before = fixture.agent.snapshots();
         let target = fixture.agent.path("killed");
         let _ = std::fs::remove_dir_all(&target);
         let restore = ["restore", "latest", "--files", target.to_str().unwrap()];
@@ -140,8 +141,20 @@ fn sigkill_at_random_moments() {
         if run {
             fixture.change();
         }
+        if lasts[n % 3].is_zero() {
+            let begun = Instant::now();
+            fixture.agent.ok(arguments);
+            lasts[n % 3] = begun.elapsed();
+            let _ = std::fs::remove_dir_all(&target);
+            if run {
+                fixture.freeze();
+                fixture.change();
+            }
+        }
+        let before = fixture.agent.snapshots();
         let mut child = fixture.agent.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(if run { moment } else { moment / 4 }));
+        // Most are before its end.
+        std::thread::sleep(lasts[n % 3].mul_f64(moment as f64 / 400.0));
         signal(i32::try_from(child.id()).unwrap(), rustix::process::Signal::KILL);
         killed += u64::from(!child.wait().unwrap().success());
         if run && fixture.agent.snapshots() > before {
