@@ -22,8 +22,8 @@ use crate::repository::state::{LocalSnapshot, SiteState, Weekly};
 use crate::repository::{RepositoryError, receipt};
 use crate::storage::{Store, StoreErrorKind};
 
-/// How often the store is asked.
-const EVERY: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How often the store is asked: each seventh night, though a night's run begins some hours earlier than that of the week before.
+const EVERY: SignedDuration = SignedDuration::from_hours(7 * 24 - 12);
 
 /// The packs that nothing is taken from, if it can be had elsewhere.
 #[derive(Debug, Clone, Default)]
@@ -158,7 +158,8 @@ async fn heard<'p>(
     if !is_due(state, Weekly::Receipts, now) {
         return Ok((Vec::new(), None));
     }
-    let heard = match receipt::hear(store, layout, told.readers, told.host).await {
+    let heard = match receipt::hear((store, layout), &packs.iter().map(|pack| pack.name).collect(), told.readers, told.host).await
+    {
         Err(error) if error.is_denied() => {
             progress.event(Event::Note(format!("what standbys found can't be asked: {}", render(&error))));
             return Ok((Vec::new(), None));

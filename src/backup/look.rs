@@ -320,10 +320,7 @@ struct Pieces<'a, 'b> {
 
 impl PieceSink for Pieces<'_, '_> {
     fn piece(&mut self, content: &[u8]) -> Result<(), Stopped> {
-        if self.cancel.is_cancelled() {
-            self.error = Some(BackupError::Cancelled);
-            return Err(Stopped);
-        }
+        self.go_on()?;
         match self.writer.add_blocking(content, self.known) {
             Ok(chunk) => {
                 self.progress.event(Event::Read { bytes: content.len() as u64 });
@@ -335,6 +332,14 @@ impl PieceSink for Pieces<'_, '_> {
                 Err(Stopped)
             }
         }
+    }
+
+    fn go_on(&mut self) -> Result<(), Stopped> {
+        if self.cancel.is_cancelled() {
+            self.error = Some(BackupError::Cancelled);
+            return Err(Stopped);
+        }
+        Ok(())
     }
 
     fn restart(&mut self) {

@@ -84,14 +84,6 @@ fn trust(page: &mut Page<'_>, settings: &Settings) {
         Ok(None) => page.note("this machine has no signing key yet: its first run makes one"),
         Err(error) => page.note(&render(&error)),
     }
-    match SigningKey::load_readers(state) {
-        Ok(Some(key)) => {
-            let _ =
-                writeln!(page.text, "  {:<18} {}  ({})", "reader's key", key.public(), SigningKey::reader_path(state).display());
-        }
-        Ok(None) => {}
-        Err(error) => page.note(&render(&error)),
-    }
     let trusted = settings.sites.first().map(|site| &site.trusted);
     for key in trusted.into_iter().flat_map(TrustedKeys::iter) {
         page.line("believed", "trust.keys", key);

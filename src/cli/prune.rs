@@ -38,7 +38,7 @@ pub(super) async fn run(settings: &Settings, args: &PruneArgs, out: &mut Output)
         None
     } else {
         let (id, at, cancel) = (random_run_id(), jiff::Timestamp::now(), cancelled_by_signals());
-        let key = SigningKey::for_records(&settings.daemon.state)?;
+        let (key, _) = SigningKey::load_or_make(&settings.daemon.state)?;
         Some(plan.carry_out(store.as_ref(), id, at, &key, &cancel).await?)
     };
     match &done {

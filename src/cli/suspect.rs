@@ -78,7 +78,7 @@ pub(super) async fn accept(settings: &Settings, args: &SnapshotsAccept, out: &mu
         out.line(format!("snapshot {seq} is accepted already"));
         return Ok(Exit::Success);
     }
-    let key = SigningKey::for_records(args.state.as_deref().unwrap_or(&settings.daemon.state))?;
+    let (key, _) = SigningKey::load_or_make(args.state.as_deref().unwrap_or(&settings.daemon.state))?;
     let (id, at) = (random_run_id(), jiff::Timestamp::now());
     if !accepted::may_accept(Some(key.public()), standing.signer) {
         return Err(Failure::new(

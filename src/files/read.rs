@@ -45,6 +45,14 @@ pub trait PieceSink {
     /// [`Stopped`] ends the reading.
     fn piece(&mut self, content: &[u8]) -> Result<(), Stopped>;
 
+    /// Asked while nothing is handed over for long.
+    ///
+    /// # Errors
+    /// [`Stopped`] ends the reading.
+    fn go_on(&mut self) -> Result<(), Stopped> {
+        Ok(())
+    }
+
     /// The file changed while it was read and is read from its beginning again: its pieces so far are void.
     fn restart(&mut self);
 }
@@ -213,7 +221,7 @@ fn read_once(
     if data_size > LARGEST_FILE {
         return Err(ReadError::TooLarge);
     }
-    let may_be_written = changed_within(WRITING, &before, clock(), clock());
+    let may_be_written = changed_within(WRITING, &before, clock());
     let content = if may_be_written { Content::summed } else { Content::new };
     let mut content = content(&file, size(&before), &holes);
     let mut whole = 0;
@@ -225,20 +233,20 @@ fn read_once(
     let (size_read, count, sum) = (content.at, content.count, content.sum);
     *bytes_read += count;
     outcome?;
-    let agrees = match sum {
-        Some(sum) => {
-            let mut again = Content::summed(&file, size(&before), &holes);
-            // What is handed over later stays.
-            let scratch = window.get_mut(LARGEST_PIECE..).unwrap_or_default();
-            while again.read(scratch)? > 0 {}
-            *bytes_read += again.count;
-            again.sum.is_some_and(|again| again.finalize() == sum.finalize())
-        }
-        None => true,
-    };
     let (xattrs, lacking) = xattrs::read(&xattrs::At::Open(file.as_fd()));
-    let after = fstat(&file).map_err(io::Error::from)?;
-    let settled = same(&before, &after) && size_read == size(&before) && agrees && !is_fresh;
+    let unchanged = || fstat(&file).map(|after| same(&before, &after)).map_err(io::Error::from);
+    let mut settled = unchanged()? && size_read == size(&before) && !is_fresh;
+    if let Some(sum) = sum.filter(|_| settled) {
+        let mut again = Content::summed(&file, size(&before), &holes);
+        // What is handed over later stays.
+        let scratch = window.get_mut(LARGEST_PIECE..).unwrap_or_default();
+        while again.read(scratch)? > 0 {
+            sink.go_on()?;
+        }
+        *bytes_read += again.count;
+        let agrees = again.sum.is_some_and(|again| again.finalize() == sum.finalize());
+        settled = agrees && holes_of(&file, &before) == holes && unchanged()?;
+    }
     Ok(Reading { before, size: size_read, holes, xattrs, lacking, settled, whole })
 }
 
@@ -261,14 +269,18 @@ fn ask(file: &File) -> io::Result<(Stat, bool)> {
     Ok((stat, is_fresh(&stat, earliest, clock())))
 }
 
+/// A time in the future is another clock's and says nothing.
 fn is_fresh(stat: &Stat, earliest: Duration, latest: Duration) -> bool {
-    changed_within(TICK, stat, earliest, latest)
+    changed(stat) <= latest && changed_within(TICK, stat, earliest)
 }
 
-/// Whether its last change may be as young as that. A time in the future is another clock's and says nothing.
-fn changed_within(age: Duration, stat: &Stat, earliest: Duration, latest: Duration) -> bool {
-    let changed = Duration::from_nanos(u64::try_from(ctime(stat)).unwrap_or(0));
-    changed <= latest && changed + age > earliest
+/// Whether its last change may be as young as that.
+fn changed_within(age: Duration, stat: &Stat, now: Duration) -> bool {
+    changed(stat) + age > now
+}
+
+fn changed(stat: &Stat) -> Duration {
+    Duration::from_nanos(u64::try_from(ctime(stat)).unwrap_or(0))
 }
 
 fn clock() -> Duration {

@@ -158,9 +158,10 @@ impl RepositoryError {
     }
 
     /// The pack that it says is damaged or gone, if it says so of one.
-    pub fn bad_pack(&self) -> Option<super::ids::PackName> {
+    pub fn bad_pack(&self, layout: &super::layout::Layout) -> Option<super::ids::PackName> {
         match self {
             Self::Damaged { what, .. } => what.strip_prefix("pack ")?.parse().ok(),
+            Self::Store(error) if self.is_loss() => layout.parse_pack(&error.key),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 //! created where the site's host may not write. The host's runs send again what a receipt says is bad.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -27,6 +27,9 @@ const MOST_PACKS: usize = 10_000;
 const MOST: usize = 1000;
 /// How long a receipt counts, and stays: each run that looks does so within a week.
 pub const KEPT: Duration = Duration::from_secs(35 * 24 * 3600);
+
+/// How far a store's clocks may be apart.
+const AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 /// What a standby says of a site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +69,7 @@ pub async fn leave(
     report: &Report,
     state: &Path,
 ) -> Result<String, RepositoryError> {
-    let key = SigningKey::for_records(state)?;
+    let (key, _) = SigningKey::load_or_make(state)?;
     let (id, at) = (super::random_run_id(), Timestamp::now());
     let receipt = Receipt {
         format: FORMAT,
@@ -108,16 +111,25 @@ pub struct Heard {
     pub more: bool,
 }
 
-/// The newest receipt of each standby that is believed, by the store's own clock, and no older than [`KEPT`]. One counts if it is signed by one of
+/// What believed receipts say of these packs: the newest receipt of each standby that is believed, by the store's own clock, and no older than [`KEPT`]. One counts if it is signed by one of
 /// `readers`, or where those name nobody by any; and never if it is signed by `host`, which knows what it found itself. One LIST for a thousand, and
 /// a GET for each that is looked at.
-pub async fn hear(store: &dyn Store, layout: &Layout, readers: &TrustedKeys, host: PublicKey) -> Result<Heard, RepositoryError> {
+pub async fn hear(
+    (store, layout): (&dyn Store, &Layout),
+    packs: &HashSet<PackName>,
+    readers: &TrustedKeys,
+    host: PublicKey,
+) -> Result<Heard, RepositoryError> {
     let (mut heard, mut newest, mut now) = (Heard::default(), Vec::<(ReceiptKey, Listed)>::new(), None);
     let mut pages = Pages::of(store, layout.receipts(), None);
     while let Some(page) = pages.next().await? {
         now = now.or(page.clock);
         let now = now.unwrap_or_else(SystemTime::now);
-        let young = |object: &Listed| now.duration_since(object.modified).is_ok_and(|age| age <= KEPT) || object.modified > now;
+        // A file of a time to come would be young for ever.
+        let young = |object: &Listed| match now.duration_since(object.modified) {
+            Ok(age) => age <= KEPT,
+            Err(ahead) => ahead.duration() <= AHEAD,
+        };
         let found = page.objects.into_iter().filter(young);
         newest.extend(found.filter_map(|object| Some((layout.parse_receipt(&object.key)?, object))));
         // Whoever can write there may have put any number.
@@ -132,7 +144,8 @@ pub async fn hear(store: &dyn Store, layout: &Layout, readers: &TrustedKeys, hos
         }
         match read(store, layout, &object.key).await {
             Ok(receipt) if receipt.signer != Some(host) && sign::accept(readers, receipt.signer, &object.key).is_ok() => {
-                heard.bad_packs.extend(receipt.bad_packs.into_iter().map(|pack| (pack, standby.clone())));
+                let bad = receipt.bad_packs.into_iter().filter(|pack| packs.contains(pack));
+                heard.bad_packs.extend(bad.map(|pack| (pack, standby.clone())));
                 known.insert(standby);
             }
             Ok(_) => {}

@@ -69,34 +69,12 @@ impl SigningKey {
         state.join("signing-key")
     }
 
-    /// Where that of a machine is kept which makes no snapshots.
-    pub fn reader_path(state: &Path) -> PathBuf {
-        state.join("reader-key")
-    }
-
-    /// The key of this machine's runs, if it has one: whoever has one backs up.
+    /// This machine's, if it has one.
     ///
     /// # Errors
     /// [`RepositoryError::SigningKey`] when it can't be read, or others may.
     pub fn load(state: &Path) -> Result<Option<Self>, RepositoryError> {
-        Self::read(Self::path(state))
-    }
-
-    /// What this machine signs with that is no run's: notes, acceptances, receipts. The key of its runs, if it has one; else one of its own,
-    /// made now if need be.
-    pub fn for_records(state: &Path) -> Result<Self, RepositoryError> {
-        match Self::load(state)? {
-            Some(key) => Ok(key),
-            None => Self::read_or_make(&Self::reader_path(state)).map(|(key, _)| key),
-        }
-    }
-
-    /// The key of a machine that makes no snapshots, if it has one.
-    pub fn load_readers(state: &Path) -> Result<Option<Self>, RepositoryError> {
-        Self::read(Self::reader_path(state))
-    }
-
-    fn read(path: PathBuf) -> Result<Option<Self>, RepositoryError> {
+        let path = Self::path(state);
         let useless = |what: String| RepositoryError::SigningKey { path: path.clone(), what };
         let metadata = match fs::symlink_metadata(&path) {
             Ok(metadata) => metadata,
@@ -117,17 +95,12 @@ impl SigningKey {
         Self::from_seed(&seed).map(Some)
     }
 
-    /// The key of this machine's runs, made now if it has none; and whether it was.
+    /// This machine's, made now if it has none; and whether it was.
     pub fn load_or_make(state: &Path) -> Result<(Self, bool), RepositoryError> {
-        Self::read_or_make(&Self::path(state))
-    }
-
-    fn read_or_make(path: &Path) -> Result<(Self, bool), RepositoryError> {
-        if let Some(key) = Self::read(path.to_owned())? {
+        if let Some(key) = Self::load(state)? {
             return Ok((key, false));
         }
-        let failed = |action| RepositoryError::state(action, path);
-        let state = path.parent().unwrap_or(path);
+        let failed = |action| RepositoryError::state(action, Self::path(state));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(failed("making the directory of"))?;
         let mut seed = [0; 32];
         super::fill_random(&mut seed);
@@ -143,7 +116,7 @@ impl SigningKey {
             let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
-            match fs::hard_link(&temporary, path) {
+            match fs::hard_link(&temporary, Self::path(state)) {
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
                 _ => {}
             }
@@ -152,7 +125,7 @@ impl SigningKey {
         let written = write();
         let _ = fs::remove_file(&temporary);
         written.map_err(failed("writing"))?;
-        let theirs = Self::read(path.to_owned())?.ok_or(RepositoryError::Task)?;
+        let theirs = Self::load(state)?.ok_or(RepositoryError::Task)?;
         let made = theirs.public == key.public;
         Ok((theirs, made))
     }

@@ -2,8 +2,7 @@
 //! (`sign`): the next run then reads the parent's lists from the store, or is full.
 //!
 //! ```text
-//! <state>/signing-key                       what this machine's runs sign with, for all sites
-//! <state>/reader-key                        what a machine without runs signs notes, acceptances and receipts with
+//! <state>/signing-key                       what this machine signs with, for all sites
 //! <state>/<site>/lock                       held while a run is under way
 //! <state>/<site>/parent                     the id of the parent's directory
 //! <state>/<site>/snapshots/<id>/            manifest.json, files.zst, tree-*.zst, tables.zst, key: of the parent, or of a commit under way

@@ -90,7 +90,7 @@ pub async fn verify_by_trial(
             return Err(RestoreError::NobodyTrusted);
         }
         let key = newest(&store, &layout, &trusted).await?;
-        let restore = Restore::open(Arc::clone(&store), layout, &key, progress, cancel.clone()).await?;
+        let restore = Restore::open(Arc::clone(&store), layout.clone(), &key, progress, cancel.clone()).await?;
         let restore = restore.trusting(&trusted)?.unlock(&identities);
         restore.find_room(&scratch.dir)?;
         let place = Place::make(scratch, &site, &cancel).await?;
@@ -110,7 +110,7 @@ pub async fn verify_by_trial(
                 let detail = format!("it doesn't restore: {}", render(&error));
                 if let RestoreError::Repository(error) = &error {
                     // So it is sent again.
-                    report.bad_packs.extend(error.bad_pack());
+                    report.bad_packs.extend(error.bad_pack(&layout));
                 }
                 report.fault(Fault { kind: FaultKind::Restored, object: key, detail, snapshots: None });
             }

@@ -57,9 +57,8 @@ impl SmallBlog {
     }
 }
 
-/// The key that a machine signs with: its runs', or its own if it makes none.
+/// The key that a machine signs with.
 pub fn public_key(machine: &Agent) -> String {
-    let read = |name: &str| fs::read_to_string(machine.path(&format!("state/{name}")));
-    let key = read("signing-key").or_else(|_| read("reader-key")).expect("the key");
+    let key = fs::read_to_string(machine.path("state/signing-key")).expect("the key");
     key.lines().find_map(|line| line.strip_prefix("# public key: ")).expect("its public half").to_owned()
 }

@@ -258,15 +258,21 @@ impl Look<'_> {
 
     /// Receipts go when they no longer count.
     async fn receipts(&self, seen: &mut Seen) -> Result<(), RepositoryError> {
-        let found = match self.all(&self.layout.receipts()).await {
-            // Another machine's, which has made it so that this one can't look: no reason to keep everything else.
-            Err(error) if error.is_denied() => return Ok(()),
-            found => found?.0,
-        };
-        let old = found.into_iter().filter(|object| self.layout.parse_receipt(&object.key).is_some());
-        let old: Vec<_> = old.filter(|object| seen.age(object) > receipt::KEPT).map(|object| object.key).collect();
-        seen.old.extend(old);
-        Ok(())
+        let mut pages = Pages::of(self.store, self.layout.receipts(), None);
+        loop {
+            let page = match pages.next().await {
+                Ok(Some(page)) => page,
+                Ok(None) => return Ok(()),
+                // Another machine's, which has made it so that this one can't look: no reason to keep everything else.
+                Err(error) if error.kind == StoreErrorKind::Denied => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            for object in page.objects {
+                if self.layout.parse_receipt(&object.key).is_some() && seen.age(&object) > receipt::KEPT {
+                    seen.old.push(object.key);
+                }
+            }
+        }
     }
 
     async fn packs(&self, seen: &Seen) -> Result<(Vec<(String, u64)>, Amount, Amount), RepositoryError> {
