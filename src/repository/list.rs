@@ -94,11 +94,15 @@ pub struct ListReader<T> {
     of: PhantomData<T>,
 }
 
+/// Binary logarithm of the largest window in bytes that a list may ask for, and so of the memory to read it: ours has an eighth of that.
+const WINDOW_LOG: u32 = 22;
+
 impl<T: DeserializeOwned> ListReader<T> {
     /// Opens a list that [`ListFile`] wrote.
     pub fn open(path: &Path) -> Result<Self, RepositoryError> {
         let file = File::open(path).map_err(RepositoryError::state("reading a list", path))?;
-        let decoder = zstd::stream::read::Decoder::new(file).map_err(RepositoryError::state("reading a list", path))?;
+        let mut decoder = zstd::stream::read::Decoder::new(file).map_err(RepositoryError::state("reading a list", path))?;
+        decoder.window_log_max(WINDOW_LOG).map_err(RepositoryError::state("reading a list", path))?;
         let lines = Lines { reader: Box::new(BufReader::with_capacity(128 << 10, decoder)) as _, line: Vec::new() };
         Ok(Self { path: path.to_owned(), lines, of: PhantomData })
     }
@@ -203,6 +207,20 @@ mod tests {
             let after = pieces(&keys);
             let new = after.iter().filter(|piece| !before.contains(piece)).count();
             prop_assert!(new <= 2, "{} new pieces", new);
+        }
+    }
+
+    #[test]
+    fn a_list_that_asks_for_much_memory_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for (window, fits) in [(19, true), (WINDOW_LOG, true), (WINDOW_LOG + 1, false), (27, false)] {
+            let path = dir.path().join(window.to_string());
+            let mut list = zstd::stream::write::Encoder::new(File::create(&path).unwrap(), 1).unwrap();
+            list.window_log(window).unwrap();
+            list.write_all(b"{\"v\":1}\n").unwrap();
+            list.finish().unwrap();
+            let read: Vec<Result<serde_json::Value, _>> = ListReader::open(&path).unwrap().take(2).collect();
+            assert_eq!(read[0].is_ok(), fits, "{window}: {read:?}");
         }
     }
 
