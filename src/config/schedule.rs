@@ -1,7 +1,7 @@
 //! When a site runs: a five-field cron expression in a time zone, as a pure function of an instant.
 
-use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
+use croner::{Cron, CronPattern};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
@@ -88,6 +88,9 @@ impl Schedule {
             .build()
             .parse(&format!("0 {} {YEARS}", cron.trim()))
             .map_err(|source| ScheduleError::Syntax { expression: expression(), source })?;
+        if has_empty_field(&cron) {
+            return Err(ScheduleError::Never { expression: expression() });
+        }
         let schedule = Self { cron, zone };
         // Whether a date exists at all doesn't depend on where the search begins.
         match schedule.next_after(Timestamp::UNIX_EPOCH) {
@@ -108,6 +111,13 @@ impl Schedule {
         let next = self.cron.find_next_occurrence(&second.to_zoned(zone), false).ok()?;
         Some(next.timestamp())
     }
+}
+
+/// Whether a field, such as `,`, has no value: the search would go through each hour of all years.
+fn has_empty_field(cron: &Cron) -> bool {
+    let CronPattern { minutes, hours, months, days_of_week, .. } = &cron.pattern;
+    let weekdays = cron.pattern.matches_dom_and_dow().then_some(days_of_week);
+    [minutes, hours, months].into_iter().chain(weekdays).any(|field| field.values().is_empty() && !field.has_modifiers())
 }
 
 #[cfg(test)]
@@ -156,7 +166,7 @@ mod tests {
         let rare = Schedule::parse("0 0 29 2 +MON", Some("UTC")).unwrap();
         let next = rare.next_after("2072-03-01T00:00:00Z".parse().unwrap()).unwrap();
         assert_eq!(next.to_string(), "2112-02-29T00:00:00Z");
-        for none in ["0 0 30 2 *", "0 0 31 4,6,9,11 *", "0 01 5 * +"] {
+        for none in ["0 0 30 2 *", "0 0 31 4,6,9,11 *", "0 01 5 * +", ", * * * *", "0 , * * *", "0 0 * , *"] {
             assert!(matches!(Schedule::parse(none, Some("UTC")), Err(ScheduleError::Never { .. })), "{none}");
         }
     }
