@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use support::agent::Agent;
-use support::bare_site::manifests_in;
+use support::bare_site::{files_in, manifests_in};
 use support::compare;
 use support::small_blog::SmallBlog;
 use support::small_site::noise;
@@ -194,12 +194,6 @@ impl Bench {
         assert!(heals, "{what} of {object}: the next snapshot is not whole");
         format!("{}; {still}", found.unwrap_or("–"))
     }
-}
-
-fn files_in(dir: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
 }
 
 /// Damage to the second of two objects of which the name is a time and an id.

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use support::agent::{Agent, text};
-use support::bare_site::manifests_in;
+use support::bare_site::{files_in, manifests_in};
 use support::compare;
 use support::small_blog::{SmallBlog, public_key};
 use support::small_site::noise;
@@ -51,11 +51,7 @@ impl Bench {
     }
 
     fn receipts(&self) -> Vec<PathBuf> {
-        let dir = self.blog.store().join("blog/standbys/aws-1");
-        let mut receipts: Vec<_> =
-            fs::read_dir(dir).map_or(Vec::new(), |entries| entries.map(|entry| entry.unwrap().path()).collect());
-        receipts.sort();
-        receipts
+        files_in(&self.blog.store().join("blog/standbys/aws-1"))
     }
 
     /// The standby reads all packs, which must end like this.

@@ -24,7 +24,7 @@ use crate::repository::entry::ChunkRef;
 use crate::repository::journal::Journal;
 use crate::repository::known::Known;
 use crate::repository::layout::SnapshotKey;
-use crate::repository::manifest::{Counts, FORMAT, Manifest, PackInfo, Parent, Server, Status, Times, TreeList};
+use crate::repository::manifest::{Counts, FORMAT, Manifest, PackInfo, Parent, Server, Status, TOOL, Times, TreeList};
 use crate::repository::reuse::{Rules, Since};
 use crate::repository::sign::{Kind, SigningKey};
 use crate::repository::state::{LocalSnapshot, SiteState, tree_list};
@@ -204,7 +204,7 @@ impl Commit<'_> {
             parent: self.parent.map(LocalSnapshot::named),
             previous: self.previous.clone(),
             times: Times { started: self.run.started, point_in_time, finished: Timestamp::now() },
-            tool: concat!("wp-backup-agent ", env!("CARGO_PKG_VERSION")).to_owned(),
+            tool: TOOL.to_owned(),
             trigger: context.trigger.as_str().to_owned(),
             server,
             recipients: context.site.recipients.texts(),

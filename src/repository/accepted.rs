@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::error::RepositoryError;
 use super::ids::RunId;
 use super::layout::{Layout, SnapshotKey};
-use super::manifest::{FORMAT, Parent};
+use super::manifest::{FORMAT, Parent, TOOL};
 use super::sign::{self, Kind, SigningKey};
 use super::snapshots::{self, Found};
 use super::suspicion::Standing;
@@ -58,7 +58,7 @@ pub async fn write(
         site: layout.site().to_string(),
         id,
         at,
-        tool: concat!("wp-backup-agent ", env!("CARGO_PKG_VERSION")).to_owned(),
+        tool: TOOL.to_owned(),
         snapshot: snapshot.named.clone(),
         signer: Some(key.public()),
     };

@@ -15,6 +15,9 @@ use super::suspicion::{Baseline, Suspicion, Watched};
 /// The format's version that this agent writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
 
+/// This agent, as what it writes names it.
+pub const TOOL: &str = concat!("wp-backup-agent ", env!("CARGO_PKG_VERSION"));
+
 /// [`Manifest::trigger`] of the snapshot that a restore makes before it replaces the site.
 pub const SAFETY: &str = "safety";
 

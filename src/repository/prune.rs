@@ -21,7 +21,7 @@ use super::RepositoryError;
 use super::checksummed;
 use super::ids::RunId;
 use super::layout::Layout;
-use super::manifest::FORMAT;
+use super::manifest::{FORMAT, TOOL};
 use super::pruned::{Dropped, Note};
 use super::retention::Reason;
 use super::reuse::{Rules, Since};
@@ -173,7 +173,7 @@ impl Plan {
             site: self.layout.site().to_string(),
             id,
             at,
-            tool: concat!("wp-backup-agent ", env!("CARGO_PKG_VERSION")).to_owned(),
+            tool: TOOL.to_owned(),
             dropped,
             earlier: self.earlier.clone(),
             packs: packs.into_iter().collect(),

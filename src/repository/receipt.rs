@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::error::RepositoryError;
 use super::ids::{PackName, RunId};
 use super::layout::{Layout, ReceiptKey};
-use super::manifest::{FORMAT, Parent};
+use super::manifest::{FORMAT, Parent, TOOL};
 use super::sign::{self, Kind, SigningKey};
 use super::verify::Report;
 use super::writer::checksummed;
@@ -77,7 +77,7 @@ pub async fn leave(
         standby: standby.clone(),
         id,
         at,
-        tool: concat!("wp-backup-agent ", env!("CARGO_PKG_VERSION")).to_owned(),
+        tool: TOOL.to_owned(),
         newest: report.newest.clone(),
         level: report.level.clone(),
         faults: report.fault_count,

@@ -110,6 +110,14 @@ pub fn manifests_in(store: &std::path::Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// What is in a directory, by name; nothing where there is none.
+pub fn files_in(dir: &std::path::Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> =
+        std::fs::read_dir(dir).map_or(Vec::new(), |entries| entries.map(|entry| entry.unwrap().path()).collect());
+    files.sort();
+    files
+}
+
 /// All of a schema as text, by the server's own program.
 pub fn state(server: &MariaDb, schema: &str) -> String {
     let mut command = Command::new("mariadb-dump");
